@@ -1,7 +1,7 @@
 package kernels
 
 // Mul writes the products of the matrix and n activation vectors: sums[j*PaddedRows()+r] = Σ_c W[r][c] * x[j*PaddedCols()+c], exact in
-// int32. Activations lie in [-127, 127] and are zero beyond Cols.
+// int32. Activations lie in [-127, 127].
 func (m *MatrixI8) Mul(sums []int32, x []int8, n int) {
 	active.mulI8(m, sums[:n*m.PaddedRows()], x[:n*m.PaddedCols()], n)
 }

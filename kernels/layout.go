@@ -43,7 +43,8 @@ type MatrixI8 struct {
 	data       []int8
 }
 
-// NewMatrixI8 refers to packed weights.
+// NewMatrixI8 refers to packed weights. None may be -128, and those that pad a row must be zero, so that whatever an activation vector
+// holds beyond Cols does not matter.
 func NewMatrixI8(rows, cols int, data []int8) (MatrixI8, error) {
 	if rows <= 0 || cols <= 0 || cols > MaxCols {
 		return MatrixI8{}, fmt.Errorf("int8 matrix of %d by %d: want 1 or more rows, 1 to %d columns", rows, cols, MaxCols)
@@ -56,7 +57,15 @@ func NewMatrixI8(rows, cols int, data []int8) (MatrixI8, error) {
 			return MatrixI8{}, fmt.Errorf("int8 matrix of %d by %d: weight %d is -128, want -127 to 127", rows, cols, i)
 		}
 	}
-	return MatrixI8{rows, cols, data}, nil
+	m := MatrixI8{rows, cols, data}
+	for r := range m.PaddedRows() {
+		for c := cols; c < m.PaddedCols(); c++ {
+			if m.At(r, c) != 0 {
+				return MatrixI8{}, fmt.Errorf("int8 matrix of %d by %d: the padding after row %d is not zero", rows, cols, r)
+			}
+		}
+	}
+	return m, nil
 }
 
 // PaddedRows is the number of sums that a product writes for each column.

@@ -214,9 +214,7 @@ func (l *linear) mul(s *Session, y, add, x []float32, stride, n int) {
 	case format.W8A8:
 		cols := l.i8.PaddedCols()
 		for j := range n {
-			q := s.q[j*cols:][:cols]
-			kernels.QuantiseI8(q, x[j*stride:][:l.in], l.inv)
-			clear(q[l.in:])
+			kernels.QuantiseI8(s.q[j*cols:], x[j*stride:][:l.in], l.inv)
 		}
 		l.i8.Mul(s.sums, s.q, n)
 		for j := range n {
@@ -225,10 +223,7 @@ func (l *linear) mul(s *Session, y, add, x []float32, stride, n int) {
 	case format.W8A16:
 		cols := l.i8.PaddedCols()
 		for j := range n {
-			hi, lo := s.q[2*j*cols:][:cols], s.q[(2*j+1)*cols:][:cols]
-			kernels.QuantiseI16(hi, lo, x[j*stride:][:l.in], l.inv)
-			clear(hi[l.in:])
-			clear(lo[l.in:])
+			kernels.QuantiseI16(s.q[2*j*cols:], s.q[(2*j+1)*cols:], x[j*stride:][:l.in], l.inv)
 		}
 		l.i8.Mul(s.sums, s.q, 2*n)
 		for j := range n {

@@ -71,9 +71,9 @@ func (b *Blob) validate() error {
 	if n < 0 || int64(have) != n {
 		return fmt.Errorf("%v of %d by %d holds %d elements", b.Kind, b.Rows, b.Cols, have)
 	}
-	for i, w := range b.I8 {
-		if w == -128 {
-			return fmt.Errorf("%w: element %d is -128, want -127 to 127", errWeights, i)
+	if b.Kind == MatI8 {
+		if _, err := kernels.NewMatrixI8(b.Rows, b.Cols, b.I8); err != nil {
+			return fmt.Errorf("%w: %w", errWeights, err)
 		}
 	}
 	for i, w := range b.F32 {
