@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/recur-go/recur/kernels"
 	"github.com/recur-go/recur/runtime/format"
@@ -68,7 +69,16 @@ func (b *builder) arg(role format.Role, blob format.Blob) {
 	b.f.Blobs = append(b.f.Blobs, blob)
 }
 
+// vector stores v without what is too small to matter, except in factors, where a file must not hold such.
 func (b *builder) vector(role format.Role, v []float32) {
+	if role != format.RoleScale && role != format.RoleXInv && role != format.RoleHInv {
+		v = slices.Clone(v)
+		for i, x := range v {
+			if abs(x) < format.MinVector {
+				v[i] = 0
+			}
+		}
+	}
 	b.arg(role, format.Blob{Kind: format.VecF32, Rows: len(v), Cols: 1, F32: v})
 }
 
@@ -106,7 +116,7 @@ func quantiseRows(w []float32, rows, cols int, limit []float32, levels float32) 
 			most = math.Max(most, math.Abs(folded[c]))
 		}
 		s := most / kernels.MaxI8
-		if s < 0x1p-60 { // a row of zeros
+		if s < format.MinVector { // a row of zeros
 			continue
 		}
 		scales[r] = float32(s)

@@ -16,6 +16,10 @@ const (
 	maxHidden = kernels.MaxCols / 2
 )
 
+// MinVector is the least magnitude, other than 0, of what a vector blob holds: sums of such values stay far from the subnormal
+// numbers, which not every platform's vector unit has.
+const MinVector = 0x1p-40
+
 // validate checks everything that execution relies on, so that a valid file cannot fail or fault when it runs.
 func (f *File) validate() error {
 	if len(f.Values) == 0 || !f.Values[0].PerStep {
@@ -76,9 +80,13 @@ func (b *Blob) validate() error {
 			return fmt.Errorf("%w: %w", errWeights, err)
 		}
 	}
+	least := float32(MinVector)
+	if b.Kind == MatF32 {
+		least = 0
+	}
 	for i, w := range b.F32 {
-		if !(w >= -0x1p60 && w <= 0x1p60) {
-			return fmt.Errorf("%w: element %d is %v, want a magnitude of 2^60 at most", errWeights, i, w)
+		if m := max(w, -w); !(m <= 0x1p60) || m < least && w != 0 {
+			return fmt.Errorf("%w: element %d is %v, want 0 or a magnitude of %g to 2^60", errWeights, i, w, least)
 		}
 	}
 	return nil
