@@ -5,7 +5,10 @@
 // does. The runtime, which validates models and inputs, is where errors are values.
 package kernels
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 const (
 	// PanelRows is the number of matrix rows that a panel holds side by side.
@@ -41,6 +44,7 @@ func PackedF32(rows, cols int) int { return Align(rows, PanelRows) * cols }
 type MatrixI8 struct {
 	Rows, Cols int
 	data       []int8
+	start      []int32 // -128 times the sum of each row, where a tier wants it
 }
 
 // NewMatrixI8 refers to packed weights. None may be -128, and those that pad a row must be zero, so that whatever an activation vector
@@ -57,12 +61,19 @@ func NewMatrixI8(rows, cols int, data []int8) (MatrixI8, error) {
 			return MatrixI8{}, fmt.Errorf("int8 matrix of %d by %d: weight %d is -128, want -127 to 127", rows, cols, i)
 		}
 	}
-	m := MatrixI8{rows, cols, data}
+	m := MatrixI8{Rows: rows, Cols: cols, data: data}
 	for r := range m.PaddedRows() {
 		for c := cols; c < m.PaddedCols(); c++ {
 			if m.At(r, c) != 0 {
 				return MatrixI8{}, fmt.Errorf("int8 matrix of %d by %d: the padding after row %d is not zero", rows, cols, r)
 			}
+		}
+	}
+	if slices.ContainsFunc(tiers, func(t *table) bool { return t.rowSums }) {
+		m.start = make([]int32, m.PaddedRows())
+		mulI8(&m, m.start, slices.Repeat([]int8{1}, m.PaddedCols()), 1)
+		for i := range m.start {
+			m.start[i] *= -128
 		}
 	}
 	return m, nil

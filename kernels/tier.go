@@ -26,6 +26,11 @@ type table struct {
 	tanh          func(y, x []float32)
 	sigmoid       func(y, x []float32)
 	mulAddF32     func(m *MatrixF32, y, add, x []float32, stride, n int)
+
+	// linear8 is quantiseI8, mulI8 and dequantise of one vector, where a tier can do better than one after the other; or nil.
+	linear8 func(m *MatrixI8, q []int8, y, add, x, inv, scale []float32)
+	// rowSums says that mulI8 wants MatrixI8.start.
+	rowSums bool
 }
 
 var portable = table{

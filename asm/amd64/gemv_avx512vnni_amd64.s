@@ -1,0 +1,452 @@
+//go:build amd64 && !purego
+
+#include "textflag.h"
+
+// A panel is 32 rows: two ZMM accumulators, 128 bytes of weights for a group of 4 columns. Z31 turns signed activations into the
+// unsigned ones that VPDPBUSD wants, and the sums begin at start = -128 * (sum of the row's weights) to undo it. Eight accumulators
+// hide the latency of VPDPBUSD, hence four panels at once for one column.
+//
+// SI R8 R9 R10: weights of up to four panels. DX: activations. BX: start. R11: scale, or 0. R12: add. DI: y. R13: groups, even and
+// not 0. CX: panels left. R14: bytes of a panel. AX: groups left.
+
+#define CONSTANTS \
+	MOVL         $0x80808080, AX \
+	VPBROADCASTD AX, Z31
+
+#define START(i, lo, hi) \
+	VMOVDQU32 (i*128)(BX), lo    \
+	VMOVDQU32 (i*128+64)(BX), hi
+
+#define ZERO(lo, hi) \
+	VPXORD lo, lo, lo \
+	VPXORD hi, hi, hi
+
+// Two groups of a panel.
+#define PANEL(w, lo, hi, lo2, hi2) \
+	VPDPBUSD (w), Z16, lo     \
+	VPDPBUSD 64(w), Z16, hi   \
+	VPDPBUSD 128(w), Z17, lo2 \
+	VPDPBUSD 192(w), Z17, hi2 \
+	ADDQ     $256, w
+
+#define ACTIVATIONS \
+	VPXORD.BCST (DX), Z31, Z16  \
+	VPXORD.BCST 4(DX), Z31, Z17 \
+	ADDQ        $8, DX
+
+#define RAW(i, lo, hi) \
+	VMOVDQU32 lo, (i*128)(DI)    \
+	VMOVDQU32 hi, (i*128+64)(DI)
+
+// y = sum * scale + add
+#define DEQUANTISE(i, lo, hi) \
+	VCVTDQ2PS   lo, lo                      \
+	VCVTDQ2PS   hi, hi                      \
+	VMOVUPS     (i*128)(R11), Z16           \
+	VMOVUPS     (i*128+64)(R11), Z17        \
+	VFMADD213PS (i*128)(R12), Z16, lo       \
+	VFMADD213PS (i*128+64)(R12), Z17, hi    \
+	RAW(i, lo, hi)
+
+// func GemvAVX512VNNI(y unsafe.Pointer, w, x *int8, start *int32, scale, add *float32, groups, panels int)
+TEXT ·GemvAVX512VNNI(SB), NOSPLIT, $0-64
+	MOVQ y+0(FP), DI
+	MOVQ w+8(FP), SI
+	MOVQ start+24(FP), BX
+	MOVQ scale+32(FP), R11
+	MOVQ add+40(FP), R12
+	MOVQ groups+48(FP), R13
+	MOVQ panels+56(FP), CX
+	MOVQ R13, R14
+	SHLQ $7, R14
+	CONSTANTS
+
+four:
+	CMPQ CX, $4
+	JLT  rest
+	MOVQ x+16(FP), DX
+	LEAQ (SI)(R14*1), R8
+	LEAQ (SI)(R14*2), R9
+	LEAQ (R8)(R14*2), R10
+	MOVQ R13, AX
+	START(0, Z0, Z1)
+	START(1, Z2, Z3)
+	START(2, Z4, Z5)
+	START(3, Z6, Z7)
+
+fourLoop:
+	ACTIVATIONS
+	PANEL(SI, Z0, Z1, Z0, Z1)
+	PANEL(R8, Z2, Z3, Z2, Z3)
+	PANEL(R9, Z4, Z5, Z4, Z5)
+	PANEL(R10, Z6, Z7, Z6, Z7)
+	SUBQ  $2, AX
+	JNE   fourLoop
+	MOVQ  R10, SI
+	ADDQ  $512, BX
+	SUBQ  $4, CX
+	TESTQ R11, R11
+	JNE   fourFloat
+	RAW(0, Z0, Z1)
+	RAW(1, Z2, Z3)
+	RAW(2, Z4, Z5)
+	RAW(3, Z6, Z7)
+	ADDQ  $512, DI
+	JMP   four
+
+fourFloat:
+	DEQUANTISE(0, Z0, Z1)
+	DEQUANTISE(1, Z2, Z3)
+	DEQUANTISE(2, Z4, Z5)
+	DEQUANTISE(3, Z6, Z7)
+	ADDQ $512, DI
+	ADDQ $512, R11
+	ADDQ $512, R12
+	JMP  four
+
+rest:
+	MOVQ x+16(FP), DX
+	LEAQ (SI)(R14*1), R8
+	LEAQ (SI)(R14*2), R9
+	MOVQ R13, AX
+	CMPQ CX, $2
+	JEQ  two
+	JGT  three
+	TESTQ CX, CX
+	JNE  one
+	VZEROUPPER
+	RET
+
+three:
+	START(0, Z0, Z1)
+	START(1, Z2, Z3)
+	START(2, Z4, Z5)
+
+threeLoop:
+	ACTIVATIONS
+	PANEL(SI, Z0, Z1, Z0, Z1)
+	PANEL(R8, Z2, Z3, Z2, Z3)
+	PANEL(R9, Z4, Z5, Z4, Z5)
+	SUBQ  $2, AX
+	JNE   threeLoop
+	TESTQ R11, R11
+	JNE   threeFloat
+	RAW(0, Z0, Z1)
+	RAW(1, Z2, Z3)
+	RAW(2, Z4, Z5)
+	VZEROUPPER
+	RET
+
+threeFloat:
+	DEQUANTISE(0, Z0, Z1)
+	DEQUANTISE(1, Z2, Z3)
+	DEQUANTISE(2, Z4, Z5)
+	VZEROUPPER
+	RET
+
+two:
+	START(0, Z0, Z1)
+	START(1, Z2, Z3)
+	ZERO(Z4, Z5)
+	ZERO(Z6, Z7)
+
+twoLoop:
+	ACTIVATIONS
+	PANEL(SI, Z0, Z1, Z4, Z5)
+	PANEL(R8, Z2, Z3, Z6, Z7)
+	SUBQ   $2, AX
+	JNE    twoLoop
+	VPADDD Z4, Z0, Z0
+	VPADDD Z5, Z1, Z1
+	VPADDD Z6, Z2, Z2
+	VPADDD Z7, Z3, Z3
+	TESTQ  R11, R11
+	JNE    twoFloat
+	RAW(0, Z0, Z1)
+	RAW(1, Z2, Z3)
+	VZEROUPPER
+	RET
+
+twoFloat:
+	DEQUANTISE(0, Z0, Z1)
+	DEQUANTISE(1, Z2, Z3)
+	VZEROUPPER
+	RET
+
+one:
+	START(0, Z0, Z1)
+	ZERO(Z4, Z5)
+
+oneLoop:
+	ACTIVATIONS
+	PANEL(SI, Z0, Z1, Z4, Z5)
+	SUBQ   $2, AX
+	JNE    oneLoop
+	VPADDD Z4, Z0, Z0
+	VPADDD Z5, Z1, Z1
+	TESTQ  R11, R11
+	JNE    oneFloat
+	RAW(0, Z0, Z1)
+	VZEROUPPER
+	RET
+
+oneFloat:
+	DEQUANTISE(0, Z0, Z1)
+	VZEROUPPER
+	RET
+
+// Several columns share the weights that are loaded. R15: bytes from one column of activations to the next. R10: of sums.
+
+#define PANEL2(w, lo0, hi0, lo1, hi1) \
+	VMOVDQU32 (w), Z20       \
+	VMOVDQU32 64(w), Z21     \
+	VMOVDQU32 128(w), Z22    \
+	VMOVDQU32 192(w), Z23    \
+	VPDPBUSD  Z20, Z16, lo0  \
+	VPDPBUSD  Z21, Z16, hi0  \
+	VPDPBUSD  Z20, Z18, lo1  \
+	VPDPBUSD  Z21, Z18, hi1  \
+	VPDPBUSD  Z22, Z17, lo0  \
+	VPDPBUSD  Z23, Z17, hi0  \
+	VPDPBUSD  Z22, Z19, lo1  \
+	VPDPBUSD  Z23, Z19, hi1  \
+	ADDQ      $256, w
+
+#define ACTIVATIONS2 \
+	VPXORD.BCST (DX)(R15*1), Z31, Z18  \
+	VPXORD.BCST 4(DX)(R15*1), Z31, Z19 \
+	ACTIVATIONS
+
+#define RAW1(i, lo, hi) \
+	VMOVDQU32 lo, (i*128)(DI)(R10*1)    \
+	VMOVDQU32 hi, (i*128+64)(DI)(R10*1)
+
+#define COPY(lo, hi, lo1, hi1) \
+	VMOVDQA32 lo, lo1 \
+	VMOVDQA32 hi, hi1
+
+// y = (hi * 256 + lo) * scale + add, hi and lo the two columns. Z30 is 256.
+#define DEQUANTISE16(i, hi0, hi1, lo0, lo1) \
+	VCVTDQ2PS   hi0, hi0                  \
+	VCVTDQ2PS   hi1, hi1                  \
+	VCVTDQ2PS   lo0, lo0                  \
+	VCVTDQ2PS   lo1, lo1                  \
+	VFMADD213PS lo0, Z30, hi0             \
+	VFMADD213PS lo1, Z30, hi1             \
+	VMOVUPS     (i*128)(R11), Z16         \
+	VMOVUPS     (i*128+64)(R11), Z17      \
+	VFMADD213PS (i*128)(R12), Z16, hi0    \
+	VFMADD213PS (i*128+64)(R12), Z17, hi1 \
+	RAW(i, hi0, hi1)
+
+// func Gemv2AVX512VNNI(y unsafe.Pointer, stride int, w, x *int8, start *int32, scale, add *float32, groups, panels int)
+TEXT ·Gemv2AVX512VNNI(SB), NOSPLIT, $0-72
+	MOVQ y+0(FP), DI
+	MOVQ stride+8(FP), R10
+	MOVQ w+16(FP), SI
+	MOVQ start+32(FP), BX
+	MOVQ scale+40(FP), R11
+	MOVQ add+48(FP), R12
+	MOVQ groups+56(FP), R13
+	MOVQ panels+64(FP), CX
+	MOVQ R13, R14
+	SHLQ $7, R14
+	LEAQ (R13*4), R15
+	MOVL $0x43800000, AX
+	VPBROADCASTD AX, Z30
+	CONSTANTS
+
+two2:
+	CMPQ CX, $2
+	JLT  one2
+	MOVQ x+24(FP), DX
+	LEAQ (SI)(R14*1), R8
+	MOVQ R13, AX
+	START(0, Z0, Z1)
+	START(1, Z2, Z3)
+	COPY(Z0, Z1, Z4, Z5)
+	COPY(Z2, Z3, Z6, Z7)
+
+two2Loop:
+	ACTIVATIONS2
+	PANEL2(SI, Z0, Z1, Z4, Z5)
+	PANEL2(R8, Z2, Z3, Z6, Z7)
+	SUBQ  $2, AX
+	JNE   two2Loop
+	MOVQ  R8, SI
+	ADDQ  $256, BX
+	SUBQ  $2, CX
+	TESTQ R11, R11
+	JNE   two2Float
+	RAW(0, Z0, Z1)
+	RAW(1, Z2, Z3)
+	RAW1(0, Z4, Z5)
+	RAW1(1, Z6, Z7)
+	ADDQ  $256, DI
+	JMP   two2
+
+two2Float:
+	DEQUANTISE16(0, Z0, Z1, Z4, Z5)
+	DEQUANTISE16(1, Z2, Z3, Z6, Z7)
+	ADDQ $256, DI
+	ADDQ $256, R11
+	ADDQ $256, R12
+	JMP  two2
+
+one2:
+	TESTQ CX, CX
+	JEQ   done2
+	MOVQ  x+24(FP), DX
+	MOVQ  R13, AX
+	START(0, Z0, Z1)
+	COPY(Z0, Z1, Z4, Z5)
+
+one2Loop:
+	ACTIVATIONS2
+	PANEL2(SI, Z0, Z1, Z4, Z5)
+	SUBQ  $2, AX
+	JNE   one2Loop
+	TESTQ R11, R11
+	JNE   one2Float
+	RAW(0, Z0, Z1)
+	RAW1(0, Z4, Z5)
+	VZEROUPPER
+	RET
+
+one2Float:
+	DEQUANTISE16(0, Z0, Z1, Z4, Z5)
+
+done2:
+	VZEROUPPER
+	RET
+
+// One group of a panel; R9 is 3*R15.
+#define PANEL4(w, lo0, hi0, lo1, hi1, lo2, hi2, lo3, hi3) \
+	VMOVDQU32 (w), Z20      \
+	VMOVDQU32 64(w), Z21    \
+	VPDPBUSD  Z20, Z16, lo0 \
+	VPDPBUSD  Z21, Z16, hi0 \
+	VPDPBUSD  Z20, Z17, lo1 \
+	VPDPBUSD  Z21, Z17, hi1 \
+	VPDPBUSD  Z20, Z18, lo2 \
+	VPDPBUSD  Z21, Z18, hi2 \
+	VPDPBUSD  Z20, Z19, lo3 \
+	VPDPBUSD  Z21, Z19, hi3 \
+	ADDQ      $128, w
+
+#define ACTIVATIONS4 \
+	VPXORD.BCST (DX), Z31, Z16        \
+	VPXORD.BCST (DX)(R15*1), Z31, Z17 \
+	VPXORD.BCST (DX)(R15*2), Z31, Z18 \
+	VPXORD.BCST (DX)(R9*1), Z31, Z19  \
+	ADDQ        $4, DX
+
+// func Gemv4AVX512VNNI(y unsafe.Pointer, stride int, w, x *int8, start *int32, scale, add *float32, groups, panels int)
+TEXT ·Gemv4AVX512VNNI(SB), NOSPLIT, $0-72
+	MOVQ y+0(FP), DI
+	MOVQ stride+8(FP), R10
+	MOVQ w+16(FP), SI
+	MOVQ start+32(FP), BX
+	MOVQ scale+40(FP), R11
+	MOVQ add+48(FP), R12
+	MOVQ groups+56(FP), R13
+	MOVQ panels+64(FP), CX
+	MOVQ R13, R14
+	SHLQ $7, R14
+	LEAQ (R13*4), R15
+	LEAQ (R15)(R15*2), R9
+	CONSTANTS
+
+two4:
+	CMPQ CX, $2
+	JLT  one4
+	MOVQ x+24(FP), DX
+	LEAQ (SI)(R14*1), R8
+	MOVQ R13, AX
+	START(0, Z0, Z1)
+	START(1, Z8, Z9)
+	COPY(Z0, Z1, Z2, Z3)
+	COPY(Z0, Z1, Z4, Z5)
+	COPY(Z0, Z1, Z6, Z7)
+	COPY(Z8, Z9, Z10, Z11)
+	COPY(Z8, Z9, Z12, Z13)
+	COPY(Z8, Z9, Z14, Z15)
+
+two4Loop:
+	ACTIVATIONS4
+	PANEL4(SI, Z0, Z1, Z2, Z3, Z4, Z5, Z6, Z7)
+	PANEL4(R8, Z8, Z9, Z10, Z11, Z12, Z13, Z14, Z15)
+	SUBQ  $1, AX
+	JNE   two4Loop
+	MOVQ  R8, SI
+	ADDQ  $256, BX
+	SUBQ  $2, CX
+	MOVQ  DI, R8
+	TESTQ R11, R11
+	JNE   two4Float
+	RAW(0, Z0, Z1)
+	RAW(1, Z8, Z9)
+	RAW1(0, Z2, Z3)
+	RAW1(1, Z10, Z11)
+	LEAQ  (DI)(R10*2), DI
+	RAW(0, Z4, Z5)
+	RAW(1, Z12, Z13)
+	RAW1(0, Z6, Z7)
+	RAW1(1, Z14, Z15)
+	LEAQ  256(R8), DI
+	JMP   two4
+
+two4Float:
+	DEQUANTISE(0, Z0, Z1)
+	DEQUANTISE(1, Z8, Z9)
+	ADDQ R10, DI
+	DEQUANTISE(0, Z2, Z3)
+	DEQUANTISE(1, Z10, Z11)
+	ADDQ R10, DI
+	DEQUANTISE(0, Z4, Z5)
+	DEQUANTISE(1, Z12, Z13)
+	ADDQ R10, DI
+	DEQUANTISE(0, Z6, Z7)
+	DEQUANTISE(1, Z14, Z15)
+	LEAQ 256(R8), DI
+	ADDQ $256, R11
+	ADDQ $256, R12
+	JMP  two4
+
+one4:
+	TESTQ CX, CX
+	JEQ   done4
+	MOVQ  x+24(FP), DX
+	MOVQ  R13, AX
+	START(0, Z0, Z1)
+	COPY(Z0, Z1, Z2, Z3)
+	COPY(Z0, Z1, Z4, Z5)
+	COPY(Z0, Z1, Z6, Z7)
+
+one4Loop:
+	ACTIVATIONS4
+	PANEL4(SI, Z0, Z1, Z2, Z3, Z4, Z5, Z6, Z7)
+	SUBQ  $1, AX
+	JNE   one4Loop
+	TESTQ R11, R11
+	JNE   one4Float
+	RAW(0, Z0, Z1)
+	RAW1(0, Z2, Z3)
+	LEAQ  (DI)(R10*2), DI
+	RAW(0, Z4, Z5)
+	RAW1(0, Z6, Z7)
+	VZEROUPPER
+	RET
+
+one4Float:
+	DEQUANTISE(0, Z0, Z1)
+	ADDQ R10, DI
+	DEQUANTISE(0, Z2, Z3)
+	ADDQ R10, DI
+	DEQUANTISE(0, Z4, Z5)
+	ADDQ R10, DI
+	DEQUANTISE(0, Z6, Z7)
+
+done4:
+	VZEROUPPER
+	RET

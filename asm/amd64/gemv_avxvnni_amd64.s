@@ -1,0 +1,252 @@
+//go:build amd64 && !purego
+
+#include "textflag.h"
+
+// VPDPBUSD in its VEX form, which processors without AVX-512 have and Go's assembler does not spell. A panel is 32 rows: four YMM
+// accumulators, 128 bytes of weights for a group of 4 columns. Y10 turns signed activations into the unsigned ones that VPDPBUSD wants,
+// and the sums begin at start = -128 * (sum of the row's weights) to undo it. The weight pointers are kept 128 bytes ahead, so that
+// every displacement of two groups fits one byte.
+//
+// SI R8: weights of two panels. DX: activations. BX: start. R11: scale, or 0. R12: add. DI: y. R13: groups, even and not 0. CX: panels
+// left. R14: bytes of a panel. AX: groups left.
+
+#define CONSTANTS \
+	MOVL         $0x80808080, AX \
+	VMOVD        AX, X10         \
+	VPBROADCASTD X10, Y10
+
+#define START(i, a, b, c, d) \
+	VMOVDQU (i*128)(BX), a    \
+	VMOVDQU (i*128+32)(BX), b \
+	VMOVDQU (i*128+64)(BX), c \
+	VMOVDQU (i*128+96)(BX), d
+
+#define ACTIVATIONS(x0, x1, even, odd) \
+	VPBROADCASTD x0, even        \
+	VPBROADCASTD x1, odd         \
+	VPXOR        Y10, even, even \
+	VPXOR        Y10, odd, odd
+
+#define RAW(i, a, b, c, d) \
+	VMOVDQU a, (i*128)(DI)    \
+	VMOVDQU b, (i*128+32)(DI) \
+	VMOVDQU c, (i*128+64)(DI) \
+	VMOVDQU d, (i*128+96)(DI)
+
+#define FLOAT(off, acc, tmp) \
+	VCVTDQ2PS   acc, acc           \
+	VMOVUPS     (off)(R11), tmp      \
+	VFMADD213PS (off)(R12), tmp, acc \
+	VMOVUPS     acc, (off)(DI)
+
+// y = sum * scale + add
+#define DEQUANTISE(i, a, b, c, d) \
+	FLOAT(i*128, a, Y8)     \
+	FLOAT(i*128+32, b, Y9)  \
+	FLOAT(i*128+64, c, Y11) \
+	FLOAT(i*128+96, d, Y12)
+
+// func GemvAVXVNNI(y unsafe.Pointer, w, x *int8, start *int32, scale, add *float32, groups, panels int)
+TEXT ·GemvAVXVNNI(SB), NOSPLIT, $0-64
+	MOVQ y+0(FP), DI
+	MOVQ w+8(FP), SI
+	MOVQ start+24(FP), BX
+	MOVQ scale+32(FP), R11
+	MOVQ add+40(FP), R12
+	MOVQ groups+48(FP), R13
+	MOVQ panels+56(FP), CX
+	MOVQ R13, R14
+	SHLQ $7, R14
+	ADDQ $128, SI
+	CONSTANTS
+
+two:
+	CMPQ CX, $2
+	JLT  one
+	MOVQ x+16(FP), DX
+	LEAQ (SI)(R14*1), R8
+	MOVQ R13, AX
+	START(0, Y0, Y1, Y2, Y3)
+	START(1, Y4, Y5, Y6, Y7)
+
+twoLoop:
+	ACTIVATIONS((DX), 4(DX), Y8, Y9)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x46; BYTE $0x80 // vpdpbusd ymm0, ymm8, ymmword ptr [rsi - 128]
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x4e; BYTE $0xa0 // vpdpbusd ymm1, ymm8, ymmword ptr [rsi - 96]
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x56; BYTE $0xc0 // vpdpbusd ymm2, ymm8, ymmword ptr [rsi - 64]
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x5e; BYTE $0xe0 // vpdpbusd ymm3, ymm8, ymmword ptr [rsi - 32]
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x06 // vpdpbusd ymm0, ymm9, ymmword ptr [rsi]
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x4e; BYTE $0x20 // vpdpbusd ymm1, ymm9, ymmword ptr [rsi + 32]
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x56; BYTE $0x40 // vpdpbusd ymm2, ymm9, ymmword ptr [rsi + 64]
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x5e; BYTE $0x60 // vpdpbusd ymm3, ymm9, ymmword ptr [rsi + 96]
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0x60; BYTE $0x80 // vpdpbusd ymm4, ymm8, ymmword ptr [r8 - 128]
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0x68; BYTE $0xa0 // vpdpbusd ymm5, ymm8, ymmword ptr [r8 - 96]
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0x70; BYTE $0xc0 // vpdpbusd ymm6, ymm8, ymmword ptr [r8 - 64]
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0x78; BYTE $0xe0 // vpdpbusd ymm7, ymm8, ymmword ptr [r8 - 32]
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0x20 // vpdpbusd ymm4, ymm9, ymmword ptr [r8]
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0x68; BYTE $0x20 // vpdpbusd ymm5, ymm9, ymmword ptr [r8 + 32]
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0x70; BYTE $0x40 // vpdpbusd ymm6, ymm9, ymmword ptr [r8 + 64]
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0x78; BYTE $0x60 // vpdpbusd ymm7, ymm9, ymmword ptr [r8 + 96]
+	ADDQ  $8, DX
+	ADDQ  $256, SI
+	ADDQ  $256, R8
+	SUBQ  $2, AX
+	JNE   twoLoop
+	MOVQ  R8, SI
+	ADDQ  $256, BX
+	SUBQ  $2, CX
+	TESTQ R11, R11
+	JNE   twoFloat
+	RAW(0, Y0, Y1, Y2, Y3)
+	RAW(1, Y4, Y5, Y6, Y7)
+	ADDQ  $256, DI
+	JMP   two
+
+twoFloat:
+	DEQUANTISE(0, Y0, Y1, Y2, Y3)
+	DEQUANTISE(1, Y4, Y5, Y6, Y7)
+	ADDQ $256, DI
+	ADDQ $256, R11
+	ADDQ $256, R12
+	JMP  two
+
+one:
+	TESTQ CX, CX
+	JEQ   done
+	MOVQ  x+16(FP), DX
+	MOVQ  R13, AX
+	START(0, Y0, Y1, Y2, Y3)
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+
+oneLoop:
+	ACTIVATIONS((DX), 4(DX), Y8, Y9)
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x46; BYTE $0x80 // vpdpbusd ymm0, ymm8, ymmword ptr [rsi - 128]
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x4e; BYTE $0xa0 // vpdpbusd ymm1, ymm8, ymmword ptr [rsi - 96]
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x56; BYTE $0xc0 // vpdpbusd ymm2, ymm8, ymmword ptr [rsi - 64]
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x5e; BYTE $0xe0 // vpdpbusd ymm3, ymm8, ymmword ptr [rsi - 32]
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x26 // vpdpbusd ymm4, ymm9, ymmword ptr [rsi]
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x6e; BYTE $0x20 // vpdpbusd ymm5, ymm9, ymmword ptr [rsi + 32]
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x76; BYTE $0x40 // vpdpbusd ymm6, ymm9, ymmword ptr [rsi + 64]
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x7e; BYTE $0x60 // vpdpbusd ymm7, ymm9, ymmword ptr [rsi + 96]
+	ADDQ   $8, DX
+	ADDQ   $256, SI
+	SUBQ   $2, AX
+	JNE    oneLoop
+	VPADDD Y4, Y0, Y0
+	VPADDD Y5, Y1, Y1
+	VPADDD Y6, Y2, Y2
+	VPADDD Y7, Y3, Y3
+	TESTQ  R11, R11
+	JNE    oneFloat
+	RAW(0, Y0, Y1, Y2, Y3)
+	VZEROUPPER
+	RET
+
+oneFloat:
+	DEQUANTISE(0, Y0, Y1, Y2, Y3)
+
+done:
+	VZEROUPPER
+	RET
+
+// Two columns share the weights that are loaded. R15: bytes from one column of activations to the next. R10: of sums.
+
+#define RAW1(a, b, c, d) \
+	VMOVDQU a, (DI)(R10*1)   \
+	VMOVDQU b, 32(DI)(R10*1) \
+	VMOVDQU c, 64(DI)(R10*1) \
+	VMOVDQU d, 96(DI)(R10*1)
+
+// y = (hi * 256 + lo) * scale + add, hi and lo the two columns. Y14 is 256.
+#define FLOAT16(off, hi, lo, tmp) \
+	VCVTDQ2PS   hi, hi            \
+	VCVTDQ2PS   lo, lo            \
+	VFMADD213PS lo, Y14, hi       \
+	VMOVUPS     off(R11), tmp     \
+	VFMADD213PS off(R12), tmp, hi \
+	VMOVUPS     hi, off(DI)
+
+// func Gemv2AVXVNNI(y unsafe.Pointer, stride int, w, x *int8, start *int32, scale, add *float32, groups, panels int)
+TEXT ·Gemv2AVXVNNI(SB), NOSPLIT, $0-72
+	MOVQ y+0(FP), DI
+	MOVQ stride+8(FP), R10
+	MOVQ w+16(FP), SI
+	MOVQ start+32(FP), BX
+	MOVQ scale+40(FP), R11
+	MOVQ add+48(FP), R12
+	MOVQ groups+56(FP), R13
+	MOVQ panels+64(FP), CX
+	LEAQ (R13*4), R15
+	ADDQ $128, SI
+	MOVL         $0x43800000, AX
+	VMOVD        AX, X14
+	VPBROADCASTD X14, Y14
+	CONSTANTS
+
+panel2:
+	TESTQ   CX, CX
+	JEQ     done2
+	MOVQ    x+24(FP), DX
+	MOVQ    R13, AX
+	START(0, Y0, Y1, Y2, Y3)
+	VMOVDQA Y0, Y4
+	VMOVDQA Y1, Y5
+	VMOVDQA Y2, Y6
+	VMOVDQA Y3, Y7
+
+loop2:
+	ACTIVATIONS((DX), 4(DX), Y8, Y11)
+	ACTIVATIONS((DX)(R15*1), 4(DX)(R15*1), Y9, Y12)
+	VMOVDQU -128(SI), Y13
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0xc5 // vpdpbusd ymm0, ymm8, ymm13
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xe5 // vpdpbusd ymm4, ymm9, ymm13
+	VMOVDQU -96(SI), Y13
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0xcd // vpdpbusd ymm1, ymm8, ymm13
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xed // vpdpbusd ymm5, ymm9, ymm13
+	VMOVDQU -64(SI), Y13
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0xd5 // vpdpbusd ymm2, ymm8, ymm13
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xf5 // vpdpbusd ymm6, ymm9, ymm13
+	VMOVDQU -32(SI), Y13
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0xdd // vpdpbusd ymm3, ymm8, ymm13
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xfd // vpdpbusd ymm7, ymm9, ymm13
+	VMOVDQU (SI), Y13
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x25; BYTE $0x50; BYTE $0xc5 // vpdpbusd ymm0, ymm11, ymm13
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x1d; BYTE $0x50; BYTE $0xe5 // vpdpbusd ymm4, ymm12, ymm13
+	VMOVDQU 32(SI), Y13
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x25; BYTE $0x50; BYTE $0xcd // vpdpbusd ymm1, ymm11, ymm13
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x1d; BYTE $0x50; BYTE $0xed // vpdpbusd ymm5, ymm12, ymm13
+	VMOVDQU 64(SI), Y13
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x25; BYTE $0x50; BYTE $0xd5 // vpdpbusd ymm2, ymm11, ymm13
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x1d; BYTE $0x50; BYTE $0xf5 // vpdpbusd ymm6, ymm12, ymm13
+	VMOVDQU 96(SI), Y13
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x25; BYTE $0x50; BYTE $0xdd // vpdpbusd ymm3, ymm11, ymm13
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x1d; BYTE $0x50; BYTE $0xfd // vpdpbusd ymm7, ymm12, ymm13
+	ADDQ  $8, DX
+	ADDQ  $256, SI
+	SUBQ  $2, AX
+	JNE   loop2
+	ADDQ  $128, BX
+	SUBQ  $1, CX
+	TESTQ R11, R11
+	JNE   float2
+	RAW(0, Y0, Y1, Y2, Y3)
+	RAW1(Y4, Y5, Y6, Y7)
+	ADDQ  $128, DI
+	JMP   panel2
+
+float2:
+	FLOAT16(0, Y0, Y4, Y8)
+	FLOAT16(32, Y1, Y5, Y9)
+	FLOAT16(64, Y2, Y6, Y11)
+	FLOAT16(96, Y3, Y7, Y12)
+	ADDQ $128, DI
+	ADDQ $128, R11
+	ADDQ $128, R12
+	JMP  panel2
+
+done2:
+	VZEROUPPER
+	RET
