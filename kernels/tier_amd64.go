@@ -15,10 +15,24 @@ func archTiers() (tiers []*table) {
 	if !cpu.Supports(cpuid.AVX2, cpuid.FMA3) {
 		return nil
 	}
-	avx2 := portable
-	avx2.name = "avx2"
-	avx2.mulI8 = mulI8AVX2
-	avx2.mulAddF32 = mulAddF32AVX2
+	avx2 := table{
+		name:          "avx2",
+		mulI8:         mulI8AVX2,
+		quantiseI8:    quantiseI8AVX2,
+		quantiseI16:   quantiseI16AVX2,
+		dequantise:    dequantiseAVX2,
+		dequantiseI16: dequantiseI16AVX2,
+		lstm:          lstmAVX2,
+		lstmPeephole:  lstmPeepholeAVX2,
+		gru:           gruAVX2,
+		gruReset:      gruResetAVX2,
+		gruUpdate:     gruUpdateAVX2,
+		rnn:           rnnAVX2,
+		rnnReLU:       rnnReLUAVX2,
+		tanh:          tanhAVX2,
+		sigmoid:       sigmoidAVX2,
+		mulAddF32:     mulAddF32AVX2,
+	}
 	tiers = append(tiers, &avx2)
 	if cpu.Supports(cpuid.AVXVNNI) {
 		vex := avx2
@@ -27,12 +41,26 @@ func archTiers() (tiers []*table) {
 		vex.rowSums = true
 		tiers = append(tiers, &vex)
 	}
-	if cpu.Supports(cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512VL, cpuid.AVX512VNNI) {
-		evex := avx2
-		evex.name = "avx512vnni"
-		evex.mulI8 = mulI8AVX512VNNI
-		evex.rowSums = true
-		tiers = append(tiers, &evex)
+	if cpu.Supports(cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512DQ, cpuid.AVX512VL, cpuid.AVX512VNNI, cpuid.BMI2) {
+		tiers = append(tiers, &table{
+			name:          "avx512vnni",
+			mulI8:         mulI8AVX512VNNI,
+			quantiseI8:    quantiseI8AVX512,
+			quantiseI16:   quantiseI16AVX512,
+			dequantise:    dequantiseAVX512,
+			dequantiseI16: dequantiseI16AVX512,
+			lstm:          lstmAVX512,
+			lstmPeephole:  lstmPeepholeAVX512,
+			gru:           gruAVX512,
+			gruReset:      gruResetAVX512,
+			gruUpdate:     gruUpdateAVX512,
+			rnn:           rnnAVX512,
+			rnnReLU:       rnnReLUAVX512,
+			tanh:          tanhAVX512,
+			sigmoid:       sigmoidAVX512,
+			mulAddF32:     mulAddF32AVX2,
+			rowSums:       true,
+		})
 	}
 	return tiers
 }
