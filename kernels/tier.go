@@ -27,8 +27,9 @@ type table struct {
 	sigmoid       func(y, x []float32)
 	mulAddF32     func(m *MatrixF32, y, add, x []float32, stride, n int)
 
-	// linear8 is quantiseI8, mulI8 and dequantise of one vector, where a tier can do better than one after the other; or nil.
-	linear8 func(m *MatrixI8, q []int8, y, add, x, inv, scale []float32)
+	// linear8 and linear16 are LinearI8.Mul8 and Mul16 where a tier can do better than to quantise, multiply and dequantise one after
+	// the other; or nil. q is what Work.Q is.
+	linear8, linear16 func(l *LinearI8, q []int8, y, add, x []float32, stride, n int)
 	// rowSums says that mulI8 wants MatrixI8.start.
 	rowSums bool
 }

@@ -32,12 +32,15 @@ func archTiers() (tiers []*table) {
 		tanh:          tanhAVX2,
 		sigmoid:       sigmoidAVX2,
 		mulAddF32:     mulAddF32AVX2,
+		linear8:       linear8AVX2,
 	}
 	tiers = append(tiers, &avx2)
 	if cpu.Supports(cpuid.AVXVNNI) {
 		vex := avx2
 		vex.name = "avxvnni"
 		vex.mulI8 = mulI8AVXVNNI
+		vex.linear8 = linear8AVXVNNI
+		vex.linear16 = linear16AVXVNNI
 		vex.rowSums = true
 		tiers = append(tiers, &vex)
 	}
@@ -59,6 +62,8 @@ func archTiers() (tiers []*table) {
 			tanh:          tanhAVX512,
 			sigmoid:       sigmoidAVX512,
 			mulAddF32:     mulAddF32AVX2,
+			linear8:       linear8AVX512VNNI,
+			linear16:      linear16AVX512VNNI,
 			rowSums:       true,
 		})
 	}
@@ -76,70 +81,154 @@ func panelBlock(bytes int) int {
 	return max(1, callBytes/bytes)
 }
 
-func mulI8AVX2(m *MatrixI8, sums []int32, x []int8, n int) {
-	rows, cols := m.PaddedRows(), m.PaddedCols()
-	block := PanelRows * panelBlock(PanelRows*cols)
+// A product is the work of mulI8, or with scale and add that of mulI8 and dequantise: y are then float32.
+type product struct {
+	m          *MatrixI8
+	y          unsafe.Pointer
+	x          []int8
+	n          int
+	scale, add []float32
+	pairs      bool // columns are pairs for dequantiseI16
+}
+
+// at returns where the sums of a row and column go, and what they are scaled by and added to.
+func (p *product) at(column, row int) (y unsafe.Pointer, scale, add *float32) {
+	if p.scale != nil {
+		scale, add = &p.scale[row], &p.add[row]
+	}
+	if p.pairs {
+		column /= 2
+	}
+	return unsafe.Add(p.y, 4*(column*p.m.PaddedRows()+row)), scale, add
+}
+
+// block is how many rows one call of an assembly routine takes.
+func (p *product) block() int { return PanelRows * panelBlock(PanelRows*p.m.PaddedCols()) }
+
+// The functions of one block are not inlined: their stack check is where a goroutine in a long product can be stopped.
+
+func (p *product) avx2() {
+	block, rows := p.block(), p.m.PaddedRows()
 	for r := 0; r < rows; r += block {
-		mulBlockAVX2(m, sums, x, n, r, min(block, rows-r))
+		p.blockAVX2(r, min(block, rows-r))
 	}
 }
 
-// The functions of a block are not inlined: their stack check is where a goroutine in a long product can be stopped.
+//go:noinline
+func (p *product) blockAVX2(r, rows int) {
+	cols := p.m.PaddedCols()
+	for j := range p.n {
+		y, scale, add := p.at(j, r)
+		amd64.GemvAVX2(y, &p.m.data[r*cols], &p.x[j*cols], scale, add, cols/GroupCols, rows/PanelRows)
+	}
+}
+
+func (p *product) avxVNNI() {
+	block, rows := p.block(), p.m.PaddedRows()
+	for r := 0; r < rows; r += block {
+		p.blockAVXVNNI(r, min(block, rows-r))
+	}
+}
 
 //go:noinline
-func mulBlockAVX2(m *MatrixI8, sums []int32, x []int8, n, r, count int) {
-	rows, cols := m.PaddedRows(), m.PaddedCols()
-	for j := range n {
-		amd64.GemvAVX2(unsafe.Pointer(&sums[j*rows+r]), &m.data[r*cols], &x[j*cols], nil, nil, cols/GroupCols, count/PanelRows)
+func (p *product) blockAVXVNNI(r, rows int) {
+	cols, stride := p.m.PaddedCols(), 4*p.m.PaddedRows()
+	w, start := &p.m.data[r*cols], &p.m.start[r]
+	groups, panels := cols/GroupCols, rows/PanelRows
+	j := 0
+	for ; (p.pairs || p.scale == nil) && j+2 <= p.n; j += 2 {
+		y, scale, add := p.at(j, r)
+		amd64.Gemv2AVXVNNI(y, stride, w, &p.x[j*cols], start, scale, add, groups, panels)
 	}
+	for ; j < p.n; j++ {
+		y, scale, add := p.at(j, r)
+		amd64.GemvAVXVNNI(y, w, &p.x[j*cols], start, scale, add, groups, panels)
+	}
+}
+
+func (p *product) avx512VNNI() {
+	block, rows := p.block(), p.m.PaddedRows()
+	for r := 0; r < rows; r += block {
+		p.blockAVX512VNNI(r, min(block, rows-r))
+	}
+}
+
+//go:noinline
+func (p *product) blockAVX512VNNI(r, rows int) {
+	cols, stride := p.m.PaddedCols(), 4*p.m.PaddedRows()
+	w, start := &p.m.data[r*cols], &p.m.start[r]
+	groups, panels := cols/GroupCols, rows/PanelRows
+	j := 0
+	for ; !p.pairs && j+4 <= p.n; j += 4 {
+		y, scale, add := p.at(j, r)
+		amd64.Gemv4AVX512VNNI(y, stride, w, &p.x[j*cols], start, scale, add, groups, panels)
+	}
+	for ; (p.pairs || p.scale == nil) && j+2 <= p.n; j += 2 {
+		y, scale, add := p.at(j, r)
+		amd64.Gemv2AVX512VNNI(y, stride, w, &p.x[j*cols], start, scale, add, groups, panels)
+	}
+	for ; j < p.n; j++ {
+		y, scale, add := p.at(j, r)
+		amd64.GemvAVX512VNNI(y, w, &p.x[j*cols], start, scale, add, groups, panels)
+	}
+}
+
+func mulI8AVX2(m *MatrixI8, sums []int32, x []int8, n int) {
+	p := product{m: m, y: unsafe.Pointer(&sums[0]), x: x, n: n}
+	p.avx2()
 }
 
 func mulI8AVXVNNI(m *MatrixI8, sums []int32, x []int8, n int) {
-	rows, cols := m.PaddedRows(), m.PaddedCols()
-	block := PanelRows * panelBlock(PanelRows*cols)
-	for r := 0; r < rows; r += block {
-		mulBlockAVXVNNI(m, sums, x, n, r, min(block, rows-r))
-	}
-}
-
-//go:noinline
-func mulBlockAVXVNNI(m *MatrixI8, sums []int32, x []int8, n, r, count int) {
-	rows, cols := m.PaddedRows(), m.PaddedCols()
-	w, start := &m.data[r*cols], &m.start[r]
-	groups, panels := cols/GroupCols, count/PanelRows
-	j := 0
-	for ; j+2 <= n; j += 2 {
-		amd64.Gemv2AVXVNNI(unsafe.Pointer(&sums[j*rows+r]), 4*rows, w, &x[j*cols], start, nil, nil, groups, panels)
-	}
-	if j < n {
-		amd64.GemvAVXVNNI(unsafe.Pointer(&sums[j*rows+r]), w, &x[j*cols], start, nil, nil, groups, panels)
-	}
+	p := product{m: m, y: unsafe.Pointer(&sums[0]), x: x, n: n}
+	p.avxVNNI()
 }
 
 func mulI8AVX512VNNI(m *MatrixI8, sums []int32, x []int8, n int) {
-	rows, cols := m.PaddedRows(), m.PaddedCols()
-	block := PanelRows * panelBlock(PanelRows*cols)
-	for r := 0; r < rows; r += block {
-		mulBlockAVX512VNNI(m, sums, x, n, r, min(block, rows-r))
+	p := product{m: m, y: unsafe.Pointer(&sums[0]), x: x, n: n}
+	p.avx512VNNI()
+}
+
+func linear8AVX2(l *LinearI8, q []int8, y, add, x []float32, stride, n int) {
+	l.quantiseAVX2(q, x, stride, n)
+	p := product{m: &l.W, y: unsafe.Pointer(&y[0]), x: q, n: n, scale: l.Scale, add: add}
+	p.avx2()
+}
+
+func linear8AVXVNNI(l *LinearI8, q []int8, y, add, x []float32, stride, n int) {
+	l.quantiseAVX2(q, x, stride, n)
+	p := product{m: &l.W, y: unsafe.Pointer(&y[0]), x: q, n: n, scale: l.Scale, add: add}
+	p.avxVNNI()
+}
+
+func linear8AVX512VNNI(l *LinearI8, q []int8, y, add, x []float32, stride, n int) {
+	for j, cols := 0, l.W.PaddedCols(); j < n; j++ {
+		amd64.QuantiseI8AVX512(&q[j*cols], &x[j*stride], &l.Inv[0], &consts[0], l.W.Cols)
+	}
+	p := product{m: &l.W, y: unsafe.Pointer(&y[0]), x: q, n: n, scale: l.Scale, add: add}
+	p.avx512VNNI()
+}
+
+// quantiseAVX2 quantises columns, whose padding the routine fills with zeros.
+func (l *LinearI8) quantiseAVX2(q []int8, x []float32, stride, n int) {
+	for j, cols := 0, l.W.PaddedCols(); j < n; j++ {
+		amd64.QuantiseI8AVX2(&q[j*cols], &x[j*stride], &l.Inv[0], &consts[0], l.W.Cols)
 	}
 }
 
-//go:noinline
-func mulBlockAVX512VNNI(m *MatrixI8, sums []int32, x []int8, n, r, count int) {
-	rows, cols := m.PaddedRows(), m.PaddedCols()
-	w, start := &m.data[r*cols], &m.start[r]
-	groups, panels := cols/GroupCols, count/PanelRows
-	j := 0
-	for ; j+4 <= n; j += 4 {
-		amd64.Gemv4AVX512VNNI(unsafe.Pointer(&sums[j*rows+r]), 4*rows, w, &x[j*cols], start, nil, nil, groups, panels)
+func linear16AVXVNNI(l *LinearI8, q []int8, y, add, x []float32, stride, n int) {
+	for j, cols := 0, l.W.PaddedCols(); j < n; j++ {
+		amd64.QuantiseI16AVX2(&q[2*j*cols], &q[(2*j+1)*cols], &x[j*stride], &l.Inv[0], &consts[0], l.W.Cols)
 	}
-	if j+2 <= n {
-		amd64.Gemv2AVX512VNNI(unsafe.Pointer(&sums[j*rows+r]), 4*rows, w, &x[j*cols], start, nil, nil, groups, panels)
-		j += 2
+	p := product{m: &l.W, y: unsafe.Pointer(&y[0]), x: q, n: 2 * n, scale: l.Scale, add: add, pairs: true}
+	p.avxVNNI()
+}
+
+func linear16AVX512VNNI(l *LinearI8, q []int8, y, add, x []float32, stride, n int) {
+	for j, cols := 0, l.W.PaddedCols(); j < n; j++ {
+		amd64.QuantiseI16AVX512(&q[2*j*cols], &q[(2*j+1)*cols], &x[j*stride], &l.Inv[0], &consts[0], l.W.Cols)
 	}
-	if j < n {
-		amd64.GemvAVX512VNNI(unsafe.Pointer(&sums[j*rows+r]), w, &x[j*cols], start, nil, nil, groups, panels)
-	}
+	p := product{m: &l.W, y: unsafe.Pointer(&y[0]), x: q, n: 2 * n, scale: l.Scale, add: add, pairs: true}
+	p.avx512VNNI()
 }
 
 func mulAddF32AVX2(m *MatrixF32, y, add, x []float32, stride, n int) {

@@ -181,24 +181,21 @@ func padded(v []float32, n int) []float32 {
 // linear computes y = add + W x by the scheme of its operation.
 type linear struct {
 	scheme format.Scheme
-	i8     kernels.MatrixI8
+	i8     kernels.LinearI8
 	f32    kernels.MatrixF32
-	scale  []float32
-	inv    []float32
-	in     int
-	rows   int // of the sums of one column
+	rows   int // of y
 }
 
 func newLinear(m *Model, op *format.Op, w, scale, inv format.Role) (l linear, err error) {
 	b := m.file.Arg(op, w)
-	l.scheme, l.in, l.rows = op.Scheme, b.Cols, kernels.Align(b.Rows, kernels.PanelRows)
+	l.scheme, l.rows = op.Scheme, kernels.Align(b.Rows, kernels.PanelRows)
 	p := &m.plan
 	if op.Scheme == format.F32 {
 		l.f32, err = kernels.NewMatrixF32(b.Rows, b.Cols, b.F32)
 	} else {
-		l.i8, err = kernels.NewMatrixI8(b.Rows, b.Cols, b.I8)
-		l.scale = padded(m.file.Arg(op, scale).F32, l.rows)
-		l.inv = m.file.Arg(op, inv).F32
+		l.i8.W, err = kernels.NewMatrixI8(b.Rows, b.Cols, b.I8)
+		l.i8.Scale = padded(m.file.Arg(op, scale).F32, l.rows)
+		l.i8.Inv = m.file.Arg(op, inv).F32
 		p.sums = max(p.sums, l.rows)
 		p.cols = max(p.cols, kernels.Align(b.Cols, kernels.ColAlign))
 	}
@@ -212,22 +209,8 @@ func (l *linear) mul(s *Session, y, add, x []float32, stride, n int) {
 	case format.F32:
 		l.f32.MulAdd(y, add, x, stride, n)
 	case format.W8A8:
-		cols := l.i8.PaddedCols()
-		for j := range n {
-			kernels.QuantiseI8(s.q[j*cols:], x[j*stride:][:l.in], l.inv)
-		}
-		l.i8.Mul(s.sums, s.q, n)
-		for j := range n {
-			kernels.Dequantise(y[j*l.rows:][:l.rows], s.sums[j*l.rows:], l.scale, add)
-		}
+		l.i8.Mul8(&s.work, y, add, x, stride, n)
 	case format.W8A16:
-		cols := l.i8.PaddedCols()
-		for j := range n {
-			kernels.QuantiseI16(s.q[2*j*cols:], s.q[(2*j+1)*cols:], x[j*stride:][:l.in], l.inv)
-		}
-		l.i8.Mul(s.sums, s.q, 2*n)
-		for j := range n {
-			kernels.DequantiseI16(y[j*l.rows:][:l.rows], s.sums[2*j*l.rows:], s.sums[(2*j+1)*l.rows:], l.scale, add)
-		}
+		l.i8.Mul16(&s.work, y, add, x, stride, n)
 	}
 }

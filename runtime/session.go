@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/recur-go/recur/kernels"
 	"github.com/recur-go/recur/runtime/format"
 )
 
@@ -24,8 +25,7 @@ type Session struct {
 	values []float32 // per-step values, one after the other, each of cap steps
 	cap    int
 	fixed  []float32 // per-sequence values
-	sums   []int32
-	q      []int8
+	work   kernels.Work
 	gates  []float32
 	hidden []float32
 	rh     []float32 // reset gate times hidden state, of a GRU with FlagResetBefore
@@ -42,8 +42,7 @@ func (m *Model) NewSession() *Session {
 	s := &Session{m: m,
 		state:  aligned[float32](p.state),
 		fixed:  aligned[float32](p.fixed),
-		sums:   aligned[int32](2 * blockSteps * p.sums),
-		q:      aligned[int8](2 * blockSteps * p.cols),
+		work:   kernels.Work{Q: aligned[int8](2 * blockSteps * p.cols), Sums: aligned[int32](2 * blockSteps * p.sums)},
 		gates:  aligned[float32](blockSteps * p.gates),
 		hidden: aligned[float32](p.hidden),
 		rh:     aligned[float32](p.hidden),
