@@ -29,6 +29,7 @@ func archTiers() []*table {
 		sigmoid:       sigmoidNEON,
 		mulAddF32:     mulAddF32NEON,
 		linear8:       linear8NEON,
+		linear16:      linear16NEON,
 	}
 	tiers := []*table{&neon}
 	if cpuid.CPU.Supports(cpuid.ASIMDDP) {
@@ -36,6 +37,7 @@ func archTiers() []*table {
 		dotprod.name = "dotprod"
 		dotprod.mulI8 = mulI8DOTPROD
 		dotprod.linear8 = linear8DOTPROD
+		dotprod.linear16 = linear16DOTPROD
 		tiers = append(tiers, &dotprod)
 	}
 	return tiers
@@ -48,78 +50,112 @@ const callBytes = 64 << 10
 // blockRows is how many rows of so many bytes one call takes: panels, at least one.
 func blockRows(bytes int) int { return PanelRows * max(1, callBytes/PanelRows/bytes) }
 
+// A product is the work of mulI8; or with scale and add, for one column or for pairs of columns that make one, that of mulI8 and
+// dequantise or dequantiseI16: y are then float32.
+type product struct {
+	m          *MatrixI8
+	y          unsafe.Pointer
+	x          []int8
+	n          int
+	scale, add []float32
+	dot        bool // SDOT
+}
+
+func (p *product) run() {
+	rows, block := p.m.PaddedRows(), blockRows(p.m.PaddedCols())
+	for r := 0; r < rows; r += block {
+		p.block(r, min(block, rows-r))
+	}
+}
+
+// block is not inlined: its stack check is where a goroutine in a long product can be stopped.
+//
+//go:noinline
+func (p *product) block(r, count int) {
+	rows, cols := p.m.PaddedRows(), p.m.PaddedCols()
+	w, groups, panels := &p.m.data[r*cols], cols/GroupCols, count/PanelRows
+	var scale, add *float32
+	if p.scale != nil {
+		scale, add = &p.scale[r], &p.add[r]
+	}
+	y, j := unsafe.Add(p.y, 4*r), 0
+	if p.dot {
+		for ; scale == nil && j+4 <= p.n; j += 4 {
+			arm64.Gemv4DOTPROD(y, 4*rows, w, &p.x[j*cols], groups, panels)
+			y = unsafe.Add(y, 4*4*rows)
+		}
+	}
+	for ; j+2 <= p.n; j += 2 {
+		if p.dot {
+			arm64.Gemv2DOTPROD(y, 4*rows, w, &p.x[j*cols], scale, add, groups, panels)
+		} else {
+			arm64.Gemv2NEON(y, 4*rows, w, &p.x[j*cols], scale, add, groups, panels)
+		}
+		if scale == nil {
+			y = unsafe.Add(y, 4*rows)
+		}
+		y = unsafe.Add(y, 4*rows)
+	}
+	if j < p.n {
+		if p.dot {
+			arm64.GemvDOTPROD(y, w, &p.x[j*cols], scale, add, groups, panels)
+		} else {
+			arm64.GemvNEON(y, w, &p.x[j*cols], scale, add, groups, panels)
+		}
+	}
+}
+
 func mulI8NEON(m *MatrixI8, sums []int32, x []int8, n int) {
-	rows, block := m.PaddedRows(), blockRows(m.PaddedCols())
-	for r := 0; r < rows; r += block {
-		mulBlockNEON(m, sums, x, n, r, min(block, rows-r))
-	}
-}
-
-// The functions of a block are not inlined: their stack check is where a goroutine in a long product can be stopped.
-
-//go:noinline
-func mulBlockNEON(m *MatrixI8, sums []int32, x []int8, n, r, count int) {
-	rows, cols := m.PaddedRows(), m.PaddedCols()
-	w, groups, panels := &m.data[r*cols], cols/GroupCols, count/PanelRows
-	j := 0
-	for ; j+2 <= n; j += 2 {
-		arm64.Gemv2NEON(unsafe.Pointer(&sums[j*rows+r]), 4*rows, w, &x[j*cols], nil, nil, groups, panels)
-	}
-	if j < n {
-		arm64.GemvNEON(unsafe.Pointer(&sums[j*rows+r]), w, &x[j*cols], nil, nil, groups, panels)
-	}
-}
-
-func linear8NEON(m *MatrixI8, q []int8, y, add, x, inv, scale []float32) {
-	quantiseI8NEON(q, x, inv)
-	rows, block := m.PaddedRows(), blockRows(m.PaddedCols())
-	for r := 0; r < rows; r += block {
-		linearBlockNEON(m, q, y, add, scale, r, min(block, rows-r))
-	}
-}
-
-//go:noinline
-func linearBlockNEON(m *MatrixI8, q []int8, y, add, scale []float32, r, count int) {
-	cols := m.PaddedCols()
-	arm64.GemvNEON(unsafe.Pointer(&y[r]), &m.data[r*cols], &q[0], &scale[r], &add[r], cols/GroupCols, count/PanelRows)
+	p := product{m: m, y: unsafe.Pointer(&sums[0]), x: x, n: n}
+	p.run()
 }
 
 func mulI8DOTPROD(m *MatrixI8, sums []int32, x []int8, n int) {
-	rows, block := m.PaddedRows(), blockRows(m.PaddedCols())
-	for r := 0; r < rows; r += block {
-		mulBlockDOTPROD(m, sums, x, n, r, min(block, rows-r))
+	p := product{m: m, y: unsafe.Pointer(&sums[0]), x: x, n: n, dot: true}
+	p.run()
+}
+
+func linear8NEON(l *LinearI8, q []int8, y, add, x []float32, stride, n int) {
+	l.linear8(q, y, add, x, stride, n, false)
+}
+
+func linear8DOTPROD(l *LinearI8, q []int8, y, add, x []float32, stride, n int) {
+	l.linear8(q, y, add, x, stride, n, true)
+}
+
+func (l *LinearI8) linear8(q []int8, y, add, x []float32, stride, n int, dot bool) {
+	rows, cols := l.W.PaddedRows(), l.W.PaddedCols()
+	for j := range n {
+		quantiseI8NEON(q[j*cols:], x[j*stride:][:l.W.Cols], l.Inv)
+	}
+	p := product{m: &l.W, y: unsafe.Pointer(&y[0]), x: q, n: n, dot: dot}
+	if n == 1 {
+		p.scale, p.add = l.Scale, add
+		p.run()
+		return
+	}
+	p.run() // the sums, where the result shall be
+	for j := range n {
+		v := &y[j*rows]
+		arm64.Dequantise(v, (*int32)(unsafe.Pointer(v)), &l.Scale[0], &add[0], rows)
 	}
 }
 
-//go:noinline
-func mulBlockDOTPROD(m *MatrixI8, sums []int32, x []int8, n, r, count int) {
-	rows, cols := m.PaddedRows(), m.PaddedCols()
-	w, groups, panels := &m.data[r*cols], cols/GroupCols, count/PanelRows
-	j := 0
-	for ; j+4 <= n; j += 4 {
-		arm64.Gemv4DOTPROD(unsafe.Pointer(&sums[j*rows+r]), 4*rows, w, &x[j*cols], groups, panels)
-	}
-	if j+2 <= n {
-		arm64.Gemv2DOTPROD(unsafe.Pointer(&sums[j*rows+r]), 4*rows, w, &x[j*cols], nil, nil, groups, panels)
-		j += 2
-	}
-	if j < n {
-		arm64.GemvDOTPROD(unsafe.Pointer(&sums[j*rows+r]), w, &x[j*cols], nil, nil, groups, panels)
-	}
+func linear16NEON(l *LinearI8, q []int8, y, add, x []float32, stride, n int) {
+	l.linear16(q, y, add, x, stride, n, false)
 }
 
-func linear8DOTPROD(m *MatrixI8, q []int8, y, add, x, inv, scale []float32) {
-	quantiseI8NEON(q, x, inv)
-	rows, block := m.PaddedRows(), blockRows(m.PaddedCols())
-	for r := 0; r < rows; r += block {
-		linearBlockDOTPROD(m, q, y, add, scale, r, min(block, rows-r))
-	}
+func linear16DOTPROD(l *LinearI8, q []int8, y, add, x []float32, stride, n int) {
+	l.linear16(q, y, add, x, stride, n, true)
 }
 
-//go:noinline
-func linearBlockDOTPROD(m *MatrixI8, q []int8, y, add, scale []float32, r, count int) {
-	cols := m.PaddedCols()
-	arm64.GemvDOTPROD(unsafe.Pointer(&y[r]), &m.data[r*cols], &q[0], &scale[r], &add[r], cols/GroupCols, count/PanelRows)
+func (l *LinearI8) linear16(q []int8, y, add, x []float32, stride, n int, dot bool) {
+	cols := l.W.PaddedCols()
+	for j := range n {
+		quantiseI16NEON(q[2*j*cols:], q[(2*j+1)*cols:], x[j*stride:][:l.W.Cols], l.Inv)
+	}
+	p := product{m: &l.W, y: unsafe.Pointer(&y[0]), x: q, n: 2 * n, scale: l.Scale, add: add, dot: dot}
+	p.run()
 }
 
 func mulAddF32NEON(m *MatrixF32, y, add, x []float32, stride, n int) {
