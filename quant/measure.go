@@ -107,7 +107,7 @@ func (c *Comparison) add(ref, got *runtime.Model, x []float32) error {
 	return nil
 }
 
-// trace runs a sequence and returns the output and what each operation wrote.
+// trace runs a sequence and returns the output and what each operation wrote in the end: all its steps, or its one vector.
 func trace(m *runtime.Model, x []float32) (y []float32, ops [][]float32, err error) {
 	rows := 1
 	if m.PerStep() {
@@ -116,7 +116,13 @@ func trace(m *runtime.Model, x []float32) (y []float32, ops [][]float32, err err
 	y = make([]float32, rows*m.OutputWidth())
 	ops = make([][]float32, len(m.File().Ops))
 	s := m.NewSession()
-	s.SetTap(func(op, t, n int, v []float32) { ops[op] = append(ops[op], v...) })
+	f := m.File()
+	s.SetTap(func(op, t, n int, v []float32) {
+		if !f.Values[f.Ops[op].Out.Value].PerStep {
+			ops[op] = ops[op][:0]
+		}
+		ops[op] = append(ops[op], v...)
+	})
 	return y, ops, s.Run(x, y)
 }
 

@@ -87,15 +87,18 @@ func measureRanges(g *Graph, calib [][]float32) (input []float32, outputs [][]fl
 	for i := range g.Ops {
 		outputs[i] = make([]float32, g.Ops[i].Out.Width)
 	}
+	rows := 1
+	session := m.NewSession()
+	session.SetTap(func(op, _, _ int, y []float32) { widen(outputs[op], y) })
 	for i, x := range calib {
-		_, ops, err := trace(m, x)
-		if err != nil {
+		if m.PerStep() {
+			rows = len(x) / len(input)
+		}
+		session.Reset()
+		if err := session.Run(x, make([]float32, rows*m.OutputWidth())); err != nil {
 			return nil, nil, fmt.Errorf("calibration sequence %d: %w", i, err)
 		}
 		widen(input, x)
-		for k, y := range ops {
-			widen(outputs[k], y)
-		}
 	}
 	return input, outputs, nil
 }

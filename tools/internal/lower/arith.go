@@ -1,0 +1,521 @@
+package lower
+
+import (
+	"math"
+	"slices"
+
+	"github.com/recur-go/recur/quant"
+	"github.com/recur-go/recur/runtime/format"
+)
+
+// align broadcasts two tensors to common axes and returns, for every element of the result, where it lies in each.
+func (tr *Tracer) align(a, b *Tensor) (axes []axis, ia, ib []int, err error) {
+	rank := max(len(a.axes), len(b.axes))
+	a, b = a.padded(rank), b.padded(rank)
+	for ax := range rank {
+		if a, b, err = tr.match(a, b, ax); err != nil {
+			return nil, nil, nil, err
+		}
+	}
+	sa, sb := a.strides(), b.strides()
+	var na, nb []loop
+	for ax := range rank {
+		x, y := a.axes[ax], b.axes[ax]
+		wide := x
+		if y.weight() > x.weight() {
+			wide = y
+		}
+		for k, at := range wide {
+			if at.kind == dense {
+				na = append(na, loop{int(at.size.c), strideIn(x, wide, sa[ax], k)})
+				nb = append(nb, loop{int(at.size.c), strideIn(y, wide, sb[ax], k)})
+			}
+		}
+		axes = append(axes, wide)
+	}
+	if ia, err = tr.visit(na); err != nil {
+		return nil, nil, nil, err
+	}
+	ib, err = tr.visit(nb)
+	return axes, ia, ib, err
+}
+
+// strideIn is the stride of atom k of the wide axis in a tensor whose own axis is equal to it, or has no data along it.
+func strideIn(own, wide axis, strides []int, k int) int {
+	if own.equal(wide) {
+		return strides[k]
+	}
+	return 0
+}
+
+func (t *Tensor) padded(rank int) *Tensor {
+	return t.with(append(make([]axis, rank-len(t.axes)), t.axes...))
+}
+
+// weight orders axes by how much they say of the result of broadcasting: channels, steps and sequences, repeats, nothing.
+func (a axis) weight() int {
+	switch {
+	case a.has(dense):
+		return 3
+	case a.has(time) || a.has(batch):
+		return 2
+	}
+	return min(len(a), 1)
+}
+
+// match makes an axis of two tensors equal, or leaves one of them without data along it.
+func (tr *Tracer) match(a, b *Tensor, ax int) (*Tensor, *Tensor, error) {
+	x, y := a.axes[ax], b.axes[ax]
+	switch {
+	case x.equal(y) || len(x) == 0 || len(y) == 0:
+		return a, b, nil
+	case !x.size().Equal(y.size()):
+		return nil, nil, unsupported("lengths %v and %v do not broadcast", x.size(), y.size())
+	case x.all(repeat) || y.all(repeat):
+		return a, b, nil
+	}
+	moving := func(v axis) bool { return v.has(time) || v.has(batch) }
+	if moving(x) && !moving(y) {
+		r, ok := tr.collapse(b, ax)
+		return a, r, errorUnless(ok, "constants that differ from step to step")
+	}
+	if moving(y) && !moving(x) {
+		r, ok := tr.collapse(a, ax)
+		return r, b, errorUnless(ok, "constants that differ from step to step")
+	}
+	if moving(x) {
+		return nil, nil, unsupported("time and batch combined in different orders")
+	}
+	a, err := tr.densify(a, ax)
+	if err == nil {
+		b, err = tr.densify(b, ax)
+	}
+	return a, b, err
+}
+
+func errorUnless(ok bool, why string) error {
+	if !ok {
+		return unsupported("%s", why)
+	}
+	return nil
+}
+
+// Arith is a binary operator.
+type Arith uint8
+
+// The binary operators. The comparisons work on integers only.
+const (
+	Add Arith = iota
+	Sub
+	Mul
+	Div
+	Equal
+	Less
+	Greater
+	And
+	Or
+)
+
+// Binary is a op b with broadcasting. Of computed tensors, one may be combined with constants.
+func (tr *Tracer) Binary(op Arith, a, b *Tensor) (*Tensor, error) {
+	if a.Computed() && b.Computed() {
+		return nil, unsupported("two computed tensors combined (a recurrence written out in single operators is not recognised)")
+	}
+	if !a.Computed() && !b.Computed() && (a.f == nil) != (b.f == nil) {
+		return nil, unsupported("a mix of integers and floats")
+	}
+	axes, ia, ib, err := tr.align(a, b)
+	if err != nil {
+		return nil, err
+	}
+	a, b = a.pick(axes, ia), b.pick(axes, ib)
+	switch {
+	case a.Computed() && b.f != nil || b.Computed() && a.f != nil:
+		return tr.affineOp(op, a, b)
+	case a.f != nil:
+		return floatOp(op, a, b)
+	case a.i != nil && b.i != nil:
+		return intOp(op, a, b)
+	}
+	return nil, unsupported("integers combined with computed values")
+}
+
+func floatOp(op Arith, a, b *Tensor) (*Tensor, error) {
+	out := make([]float32, len(a.f))
+	for i, x := range a.f {
+		switch y := b.f[i]; op {
+		case Add:
+			out[i] = x + y
+		case Sub:
+			out[i] = x - y
+		case Mul:
+			out[i] = x * y
+		case Div:
+			out[i] = x / y
+		default:
+			return nil, unsupported("a comparison of floats")
+		}
+	}
+	return &Tensor{axes: a.axes, f: out}, nil
+}
+
+func intOp(op Arith, a, b *Tensor) (*Tensor, error) {
+	out := make([]Poly, len(a.i))
+	for i, x := range a.i {
+		var err error
+		if out[i], err = polyOp(op, x, b.i[i]); err != nil {
+			return nil, err
+		}
+	}
+	return &Tensor{axes: a.axes, i: out}, nil
+}
+
+func polyOp(op Arith, x, y Poly) (Poly, error) {
+	switch op {
+	case Add:
+		return x.Add(y)
+	case Sub:
+		return x.Sub(y)
+	case Mul:
+		return x.Mul(y)
+	case Div:
+		return x.Div(y)
+	}
+	if op == Equal && x.Equal(y) {
+		return Int(1), nil
+	}
+	a, ka := x.Const()
+	b, kb := y.Const()
+	if !ka || !kb {
+		return polyEqual(op, x, y)
+	}
+	truth := map[Arith]bool{Equal: a == b, Less: a < b, Greater: a > b, And: a != 0 && b != 0, Or: a != 0 || b != 0}[op]
+	if truth {
+		return Int(1), nil
+	}
+	return Int(0), nil
+}
+
+// polyEqual compares lengths with constants: a length is never below 1, so it equals no number that is.
+func polyEqual(op Arith, x, y Poly) (Poly, error) {
+	for _, p := range [][2]Poly{{x, y}, {y, x}} {
+		c, fixed := p[1].Const()
+		t, single := p[0].single()
+		if op == Equal && fixed && c <= 0 && single && t.coef > 0 {
+			return Int(0), nil
+		}
+	}
+	return Poly{}, unsupported("a comparison of %v with %v", x, y)
+}
+
+func (tr *Tracer) affineOp(op Arith, a, b *Tensor) (*Tensor, error) {
+	x, k := a, b.f
+	if b.Computed() {
+		x, k = b, a.f
+	}
+	scale, shift := make([]float32, len(k)), make([]float32, len(k))
+	for i, v := range k {
+		scale[i] = 1
+		switch {
+		case op == Add:
+			shift[i] = v
+		case op == Sub && x == a:
+			shift[i] = -v
+		case op == Sub:
+			scale[i], shift[i] = -1, v
+		case op == Mul:
+			scale[i] = v
+		case op == Div && x == a:
+			scale[i] = 1 / v
+		default:
+			return nil, unsupported("a constant divided by, or compared with, a computed tensor")
+		}
+		if bad(scale[i]) || bad(shift[i]) {
+			return nil, unsupported("a constant that is zero, infinite or not a number")
+		}
+	}
+	return &Tensor{axes: x.axes, c: tr.affine(x.c, scale, shift)}, nil
+}
+
+func bad(v float32) bool { return v-v != 0 }
+
+func (tr *Tracer) affine(in []Chan, scale, shift []float32) []Chan {
+	sorted, pos := canonical(in)
+	op := quant.Op{Kind: format.Affine, Name: tr.name(format.Affine), Scale: at(scale, pos), Shift: at(shift, pos)}
+	return scatter(tr.each(op, sorted, tr.perStep(in)), pos)
+}
+
+// canonical sorts channels by value, so that few ranges describe them; sorted[k] is in[pos[k]].
+func canonical(in []Chan) (sorted []Chan, pos []int) {
+	pos = make([]int, len(in))
+	for i := range pos {
+		pos[i] = i
+	}
+	slices.SortStableFunc(pos, func(a, b int) int {
+		if in[a].Value != in[b].Value {
+			return in[a].Value - in[b].Value
+		}
+		return in[a].Channel - in[b].Channel
+	})
+	return at(in, pos), pos
+}
+
+// scatter is the inverse of canonical: out[pos[k]] = sorted[k].
+func scatter(sorted []Chan, pos []int) []Chan {
+	out := make([]Chan, len(sorted))
+	for k, p := range pos {
+		out[p] = sorted[k]
+	}
+	return out
+}
+
+func (tr *Tracer) perStep(c []Chan) bool { return tr.graph.Values[c[0].Value].PerStep }
+
+// mixed reports whether some of the channels are per step and others are not.
+func (tr *Tracer) mixed(c []Chan) bool {
+	return slices.ContainsFunc(c, func(x Chan) bool { return tr.graph.Values[x.Value].PerStep != tr.perStep(c) })
+}
+
+// Unary applies a sigmoid, tanh or ReLU.
+func (tr *Tracer) Unary(kind format.Kind, t *Tensor) (*Tensor, error) {
+	if !t.Computed() {
+		return tr.Map(t, map[format.Kind]func(float64) float64{
+			format.Sigmoid: func(v float64) float64 { return 1 / (1 + math.Exp(-v)) },
+			format.Tanh:    math.Tanh,
+			format.ReLU:    func(v float64) float64 { return max(v, 0) },
+		}[kind])
+	}
+	if len(t.c) == 0 {
+		return nil, unsupported("a tensor without channels")
+	}
+	return t.channels(tr.elementwise(kind, t.c)), nil
+}
+
+// Map applies a function to a known tensor of floats.
+func (tr *Tracer) Map(t *Tensor, f func(float64) float64) (*Tensor, error) {
+	if t.f == nil || f == nil {
+		return nil, unsupported("an operand that is not a constant")
+	}
+	out := make([]float32, len(t.f))
+	for i, v := range t.f {
+		out[i] = float32(f(float64(v)))
+	}
+	return &Tensor{axes: t.axes, f: out}, tr.spend(int64(len(out)))
+}
+
+func (t *Tensor) channels(c []Chan) *Tensor { return &Tensor{axes: t.axes, c: c} }
+
+func (tr *Tracer) elementwise(kind format.Kind, in []Chan) []Chan {
+	sorted, pos := canonical(in)
+	op := quant.Op{Kind: kind, Name: tr.name(kind)}
+	if kind == format.Softmax || kind == format.LogSoftmax {
+		return scatter(tr.emit(op, sorted, len(in), tr.perStep(in)), pos)
+	}
+	return scatter(tr.each(op, sorted, tr.perStep(in)), pos)
+}
+
+// Softmax applies a softmax or log-softmax along the axes from first to last, which must hold channels.
+func (tr *Tracer) Softmax(kind format.Kind, t *Tensor, first, last int) (*Tensor, error) {
+	if !t.Computed() || t.len() == 0 {
+		return nil, unsupported("a softmax of constants")
+	}
+	for ax := first; ax <= last; ax++ {
+		var err error
+		if t.axes[ax].has(time) || t.axes[ax].has(batch) {
+			return nil, unsupported("a softmax over time or batch")
+		}
+		if t, err = tr.densify(t, ax); err != nil {
+			return nil, err
+		}
+	}
+	n, inner := t.extent(first, last+1), t.extent(last+1, len(t.axes))
+	if t.len()/n > maxGroups {
+		return nil, unsupported("%d separate softmaxes in one step", t.len()/n)
+	}
+	out := make([]Chan, t.len())
+	for group := range t.len() / n {
+		base := group/inner*n*inner + group%inner
+		in := make([]Chan, n)
+		for k := range in {
+			in[k] = t.c[base+k*inner]
+		}
+		for k, c := range tr.elementwise(kind, in) {
+			out[base+k*inner] = c
+		}
+	}
+	return t.channels(out), nil
+}
+
+// maxGroups is how often one operator may be applied to parts of the channels.
+const maxGroups = 64
+
+// Dense multiplies the last axis by the matrix w, [out, in] row-major, and adds bias unless it is nil.
+func (tr *Tracer) Dense(t *Tensor, w []float32, outputs int, bias []float32) (*Tensor, error) {
+	if !t.Computed() || len(t.axes) == 0 {
+		return nil, unsupported("a product without a computed tensor on the left")
+	}
+	last := len(t.axes) - 1
+	t, err := tr.densify(t, last)
+	if err != nil {
+		return nil, err
+	}
+	inputs, _ := t.axes[last].count()
+	if outputs <= 0 || inputs == 0 || outputs > maxWidth || len(w) != inputs*outputs || bias != nil && len(bias) != outputs {
+		return nil, unsupported("a matrix of %d weights from %d to %d channels", len(w), inputs, outputs)
+	}
+	if t.len()/inputs > maxGroups {
+		return nil, unsupported("%d separate products in one step", t.len()/inputs)
+	}
+	if err := tr.spend(int64(len(w)) * int64(t.len()/inputs)); err != nil {
+		return nil, err
+	}
+	var out []Chan
+	for g := 0; g < t.len(); g += inputs {
+		sorted, pos := canonical(t.c[g : g+inputs])
+		op := quant.Op{Kind: format.Dense, Name: tr.name(format.Dense), W: columns(w, inputs, pos), B: bias}
+		out = append(out, tr.emit(op, sorted, outputs, tr.perStep(sorted))...)
+	}
+	axes := slices.Clone(t.axes)
+	axes[last] = denseAxis(outputs)
+	return t.with(axes).channels(out), nil
+}
+
+// columns reorders the columns of a row-major matrix.
+func columns(w []float32, width int, pos []int) []float32 {
+	if slices.IsSorted(pos) {
+		return w
+	}
+	out := make([]float32, len(w))
+	for r := 0; r < len(w); r += width {
+		for k, p := range pos {
+			out[r+k] = w[r+p]
+		}
+	}
+	return out
+}
+
+// Pool reduces time by mean or maximum. Other axes must have length 1.
+func (tr *Tracer) Pool(kind format.Kind, t *Tensor, axes []int, keep bool) (*Tensor, error) {
+	if !t.Computed() {
+		return nil, unsupported("a reduction of constants")
+	}
+	out := t.with(slices.Clone(t.axes))
+	for _, ax := range axes {
+		switch a := t.axes[ax]; {
+		case len(a) == 1 && a[0].kind == time:
+			c, err := tr.pool(kind, out.c, tr.name(kind))
+			if err != nil {
+				return nil, err
+			}
+			out.c = c
+		case !a.size().is(1):
+			return nil, unsupported("a reduction of other axes than time")
+		}
+		out.axes[ax] = nil
+	}
+	if keep {
+		return out, nil
+	}
+	var left []axis
+	for ax, a := range out.axes {
+		if !slices.Contains(axes, ax) {
+			left = append(left, a)
+		}
+	}
+	return out.with(left), nil
+}
+
+// pool emits the pooling of those channels that have not been pooled that way before.
+func (tr *Tracer) pool(kind format.Kind, c []Chan, name string) ([]Chan, error) {
+	if len(c) == 0 || !tr.perStep(c) || tr.mixed(c) {
+		return nil, unsupported("a step selected from what has no steps")
+	}
+	fresh, _ := canonical(c)
+	fresh = slices.DeleteFunc(slices.Compact(fresh), func(x Chan) bool { _, done := tr.pooled[pooling{kind, x}]; return done })
+	if len(fresh) > 0 {
+		for i, p := range tr.each(quant.Op{Kind: kind, Name: name}, fresh, false) {
+			tr.pooled[pooling{kind, fresh[i]}] = p
+		}
+	}
+	out := make([]Chan, len(c))
+	for i, x := range c {
+		out[i] = tr.pooled[pooling{kind, x}]
+	}
+	return out, nil
+}
+
+// ToFloat converts known integers to floats, and leaves floats as they are.
+func (tr *Tracer) ToFloat(t *Tensor) (*Tensor, error) {
+	if t.i == nil {
+		return t, nil
+	}
+	out := make([]float32, len(t.i))
+	for k, p := range t.i {
+		v, fixed := p.Const()
+		if !fixed {
+			return nil, unsupported("a number computed from the length of the input")
+		}
+		out[k] = float32(v)
+	}
+	return &Tensor{axes: t.axes, f: out}, tr.spend(int64(len(out)))
+}
+
+// ToInt converts known floats to integers by truncation, or all that is known to booleans.
+func (tr *Tracer) ToInt(t *Tensor, truth bool) (*Tensor, error) {
+	if t.Computed() {
+		return nil, unsupported("computed values cast to integers")
+	}
+	out := make([]Poly, t.len())
+	for k := range out {
+		var p Poly
+		switch {
+		case t.i != nil:
+			p = t.i[k]
+		case math.Abs(float64(t.f[k])) < 1<<53:
+			p = Int(int64(t.f[k]))
+			if truth && t.f[k] != 0 {
+				p = Int(1)
+			}
+		default:
+			return nil, unsupported("a float out of the range of integers")
+		}
+		if v, fixed := p.Const(); truth && fixed && v != 0 {
+			p = Int(1)
+		} else if truth && !fixed {
+			return nil, unsupported("a length used as a condition")
+		}
+		out[k] = p
+	}
+	return &Tensor{axes: t.axes, i: out}, tr.spend(int64(len(out)))
+}
+
+// Negate is -t.
+func (tr *Tracer) Negate(t *Tensor) (*Tensor, error) {
+	if t.i != nil {
+		return tr.Binary(Sub, &Tensor{i: []Poly{Int(0)}}, t)
+	}
+	return tr.Binary(Mul, t, &Tensor{f: []float32{-1}})
+}
+
+// Uniform returns the value of a tensor of integers that are all the same.
+func (tr *Tracer) Uniform(t *Tensor) (Poly, bool) {
+	if len(t.i) == 0 {
+		return Poly{}, false
+	}
+	for _, p := range t.i {
+		if !p.Equal(t.i[0]) {
+			return Poly{}, false
+		}
+	}
+	return t.i[0], true
+}
+
+// Only shortens an axis of a known tensor to length 1 if the data is the same everywhere along it.
+func (tr *Tracer) Only(t *Tensor, ax int) (*Tensor, bool) {
+	if t.axes[ax].all(repeat) {
+		axes := slices.Clone(t.axes)
+		axes[ax] = nil
+		return t.with(axes), true
+	}
+	return tr.collapse(t, ax)
+}

@@ -1,0 +1,77 @@
+package lower
+
+import (
+	"github.com/recur-go/recur/quant"
+	"github.com/recur-go/recur/runtime/format"
+)
+
+// Recurrent emits a recurrent layer over x, [time, batch, channels]: one cell a direction, with the weights and flags of a quant.Op
+// (W of x's channels in their order). It returns the outputs of all steps, [time, directions, batch, hidden], and the final hidden
+// states, [directions, batch, hidden]; the final state of a reversed cell is its output at the first step.
+func (tr *Tracer) Recurrent(x *Tensor, cells []quant.Op) (y, last *Tensor, err error) {
+	if !x.Computed() {
+		return nil, nil, unsupported("a recurrent layer over constants")
+	}
+	if err := tr.sequence(x); err != nil {
+		return nil, nil, err
+	}
+	if x, err = tr.densify(x, 2); err != nil {
+		return nil, nil, err
+	}
+	hidden := cells[0].Hidden
+	in, pos := canonical(x.c)
+	in = tr.contiguous(in)
+	out := tr.value(len(cells)*hidden, true)
+	var state []Chan
+	for d, op := range cells {
+		half := out[d*hidden : (d+1)*hidden]
+		op.W = columns(op.W, len(in), pos)
+		op.Name = tr.direction(op, len(cells))
+		tr.add(op, in, half)
+		final, err := tr.final(x.axes[0], half, op.Flags)
+		if err != nil {
+			return nil, nil, err
+		}
+		state = append(state, final...)
+	}
+	d, h := denseAxis(len(cells)), denseAxis(hidden)
+	y = &Tensor{axes: []axis{x.axes[0], d, x.axes[1], h}, c: out}
+	return y, &Tensor{axes: []axis{d, x.axes[1], h}, c: state}, nil
+}
+
+// sequence checks that x is [time, batch, channels].
+func (tr *Tracer) sequence(x *Tensor) error {
+	if len(x.axes) != 3 {
+		return unsupported("a recurrent layer over %d dimensions, not 3", len(x.axes))
+	}
+	t, b := x.axes[0], x.axes[1]
+	steps := len(t) == 1 && t[0].kind == time || len(t) == 0 && tr.steps.is(1)
+	if len(x.c) == 0 || !steps || tr.mixed(x.c) || !tr.perStep(x.c) {
+		return unsupported("a recurrent layer whose first axis is not the time of the network's input")
+	}
+	if len(b) != 0 && !(len(b) == 1 && b[0].kind == batch) {
+		return unsupported("a recurrent layer whose batch axis is not the batch of the network's input")
+	}
+	return nil
+}
+
+func (tr *Tracer) direction(op quant.Op, directions int) string {
+	name := tr.name(op.Kind)
+	switch {
+	case directions == 1:
+		return name
+	case op.Flags&format.FlagReverse != 0:
+		return name + ".backward"
+	}
+	return name + ".forward"
+}
+
+func (tr *Tracer) final(steps axis, c []Chan, flags format.Flags) ([]Chan, error) {
+	switch {
+	case len(steps) == 0: // one step a call: the state is the output
+		return c, nil
+	case flags&format.FlagReverse != 0:
+		return tr.pool(format.First, c, tr.node+".final")
+	}
+	return tr.pool(format.Last, c, tr.node+".final")
+}

@@ -1,0 +1,178 @@
+package onnx_test
+
+import (
+	"math"
+	"math/rand"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	. "github.com/recur-go/recur/tools/internal/onnx"
+	"github.com/recur-go/recur/tools/internal/onnx/onnxtest"
+)
+
+func example() *Model {
+	inner := &Graph{Name: "then", Nodes: []*Node{{Name: "i", Op: "Identity", Inputs: []string{"x"}, Outputs: []string{"z"}}}}
+	return &Model{
+		IRVersion: 8, Producer: "pytorch", ProducerVersion: "2.0",
+		Opsets: map[string]int64{"": 17, "com.example": 1},
+		Meta:   []Entry{{"labels", "a,b"}},
+		Graph: &Graph{
+			Name: "g",
+			Nodes: []*Node{
+				{Name: "n", Op: "LSTM", Inputs: []string{"x", "w", "", "b"}, Outputs: []string{"", "h"}, Attrs: []*Attr{
+					{Name: "i", I: -3}, {Name: "f", F: 0.5}, {Name: "s", S: "reverse"}, {Name: "ints", Ints: []int64{1, -1, 1 << 40}},
+					{Name: "floats", Floats: []float32{1, -2}}, {Name: "strings", Strings: []string{"Tanh", ""}},
+					{Name: "t", T: &Tensor{Name: "c", Type: Int64, Dims: []int64{}, I: []int64{7}}}, {Name: "g", G: inner}}},
+				{Name: "m", Op: "Custom", Domain: "com.example", Inputs: []string{"h"}, Outputs: []string{"y"}},
+			},
+			Initializers: []*Tensor{
+				{Name: "w", Type: Float, Dims: []int64{2, 3}, F: []float32{1, 2, 3, 4, 5, 6}},
+				{Name: "d", Type: Double, Dims: []int64{2}, F: []float32{0.25, -1}},
+				{Name: "h", Type: Float16, Dims: []int64{4}, F: []float32{1, -2, 0.333251953125, 5.9604645e-08}},
+				{Name: "k", Type: Int32, Dims: []int64{2}, I: []int64{-1, 1 << 20}},
+				{Name: "l", Type: Int64, Dims: []int64{0}, I: []int64{}},
+				{Name: "u", Type: Uint8, Dims: []int64{1}, I: []int64{200}},
+				{Name: "b", Type: Bool, Dims: []int64{2}, I: []int64{1, 0}},
+			},
+			Inputs: []ValueInfo{{Name: "x", Type: Float, HasShape: true, Dims: []Dim{{Value: -1, Param: "T"}, {Value: 1}, {Value: 3}}},
+				{Name: "q", Type: Float}},
+			Outputs: []ValueInfo{{Name: "y", Type: Float, HasShape: true}},
+		},
+	}
+}
+
+// encoded writes the example; the float16 values are given as bits.
+func encoded() []byte {
+	m := example()
+	h := m.Graph.Initializers[2]
+	h.F, h.I = nil, []int64{0x3c00, 0xc000, 0x3555, 1}
+	return onnxtest.Encode(m)
+}
+
+func TestRoundTrip(t *testing.T) {
+	got, err := Read(encoded())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := example()
+	want.Graph.Nodes[0].Attrs[6].T.Dims = nil
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v\nwant %+v", got.Graph, want.Graph)
+	}
+}
+
+func TestHalf(t *testing.T) {
+	for bits, want := range map[int64]float32{0: 0, 0x7bff: 65504, 0x0400: 6.1035156e-05, 0xfc00: float32(math.Inf(-1)), 0x03ff: 6.097555e-05} {
+		m := example()
+		m.Graph.Initializers = []*Tensor{{Name: "h", Type: Float16, Dims: []int64{1}, I: []int64{bits}}}
+		got, err := Read(onnxtest.Encode(m))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v := got.Graph.Initializers[0].F[0]; v != want {
+			t.Errorf("%#x: got %v, want %v", bits, v, want)
+		}
+	}
+}
+
+func TestTruncated(t *testing.T) {
+	b := encoded()
+	failed := 0
+	for n := range b {
+		if _, err := Read(b[:n]); err != nil {
+			failed++
+		}
+	}
+	if failed < len(b)/2 {
+		t.Errorf("only %d of %d truncations fail", failed, len(b))
+	}
+}
+
+func TestCorrupted(t *testing.T) {
+	b := encoded()
+	rnd := rand.New(rand.NewSource(1))
+	for range 20000 {
+		c := append([]byte(nil), b...)
+		c[rnd.Intn(len(c))] = byte(rnd.Intn(256))
+		_, _ = Read(c)
+	}
+}
+
+func message(num protowire.Number, b []byte) []byte {
+	return protowire.AppendBytes(protowire.AppendTag(nil, num, protowire.BytesType), b)
+}
+
+func integer(num protowire.Number, v uint64) []byte {
+	return protowire.AppendVarint(protowire.AppendTag(nil, num, protowire.VarintType), v)
+}
+
+func join(parts ...[]byte) (b []byte) {
+	for _, p := range parts {
+		b = append(b, p...)
+	}
+	return b
+}
+
+// tensor is a model with one initializer.
+func tensor(parts ...[]byte) []byte { return message(7, message(5, join(parts...))) }
+
+func TestHostile(t *testing.T) {
+	nested := []byte{}
+	for range 40 {
+		nested = message(1, message(5, message(6, nested)))
+	}
+	many := []byte{}
+	for range 300000 {
+		many = append(many, message(1, nil)...)
+	}
+	float := integer(2, uint64(Float))
+	for name, c := range map[string]struct {
+		b    []byte
+		want string
+	}{
+		"empty":          {nil, "no graph"},
+		"text":           {[]byte("this is no protobuf"), "onnx:"},
+		"claims 100 GB":  {tensor(float, integer(1, 1<<31-1), integer(1, 12), message(9, make([]byte, 1024))), "wants"},
+		"product":        {tensor(float, integer(1, 1<<31-1), integer(1, 1<<31-1), integer(1, 1<<31-1), message(9, nil)), "out of range"},
+		"negative":       {tensor(float, integer(1, math.MaxUint64), message(9, nil)), "out of range"},
+		"zero times big": {tensor(float, integer(1, 0), integer(1, 1<<60), message(9, nil)), "out of range"},
+		"partial":        {tensor(float, integer(1, 1), message(9, make([]byte, 5))), "whole number"},
+		"external":       {tensor(float, integer(14, 1)), "external data"},
+		"segment":        {tensor(float, message(3, nil)), "segmented"},
+		"deep":           {message(7, nested), "nested"},
+		"many":           {message(7, many), "messages"},
+		"two graphs":     {join(message(7, nil), message(7, nil)), "two graphs"},
+		"group":          {protowire.AppendTag(nil, 3, protowire.StartGroupType), "wire type"},
+		"graph is int":   {integer(7, 1), "wire type"},
+		"sparse":         {message(7, message(15, nil)), "sparse"},
+	} {
+		start := time.Now()
+		_, err := Read(c.b)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want %q", name, err, c.want)
+		}
+		if d := time.Since(start); d > time.Second {
+			t.Errorf("%s: took %v", name, d)
+		}
+	}
+}
+
+// Types that no node uses are no reason to refuse a model.
+func TestUnknownElementType(t *testing.T) {
+	m, err := Read(tensor(integer(2, 8), integer(1, 1), message(6, []byte("text"))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if x := m.Graph.Initializers[0]; x.F != nil || x.I != nil {
+		t.Errorf("a string tensor has data: %+v", x)
+	}
+}
+
+func FuzzRead(f *testing.F) {
+	f.Add(encoded())
+	f.Fuzz(func(t *testing.T, b []byte) { _, _ = Read(b) })
+}

@@ -1,0 +1,197 @@
+package onnx
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// tensorData is the data of a tensor as it comes in the file: in raw, or in one of the typed fields.
+type tensorData struct {
+	raw       []byte
+	hasRaw    bool
+	floats    []uint64 // float_data, as bits
+	doubles   []uint64 // double_data, as bits
+	ints      []int64  // int32_data, int64_data or uint64_data
+	external  bool
+	segmented bool
+}
+
+func (d *decoder) tensor(f field) (*Tensor, error) {
+	t := &Tensor{}
+	var data tensorData
+	err := d.message("tensor", f, func(f field) (err error) {
+		switch f.num {
+		case 1:
+			t.Dims, err = f.ints(t.Dims)
+		case 2:
+			var v int64
+			v, err = f.int()
+			t.Type = Type(v)
+		case 3:
+			data.segmented = true
+		case 4:
+			data.floats, err = f.fixed(data.floats, protowire.Fixed32Type)
+		case 5, 7, 11:
+			data.ints, err = f.ints(data.ints)
+		case 8:
+			t.Name, err = f.string()
+		case 9:
+			if f.wire != protowire.BytesType {
+				return errType
+			}
+			data.raw, data.hasRaw = f.b, true
+		case 10:
+			data.doubles, err = f.fixed(data.doubles, protowire.Fixed64Type)
+		case 13:
+			data.external = true
+		case 14:
+			var v int64
+			v, err = f.int()
+			data.external = data.external || v != 0
+		}
+		return err
+	})
+	if err == nil {
+		err = t.fill(&data)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("tensor %q: %w", t.Name, err)
+	}
+	return t, nil
+}
+
+// fill checks the shape against the data that is there, then decodes it.
+func (t *Tensor) fill(d *tensorData) error {
+	switch {
+	case d.external:
+		return errors.New("its data is in a second file (external data); save the model as one file")
+	case d.segmented:
+		return errors.New("segmented tensors are not supported")
+	}
+	count, err := elements(t.Dims)
+	if err != nil || t.Type.size() == 0 {
+		return err
+	}
+	have := d.count(t.Type)
+	if int64(have) != count {
+		return fmt.Errorf("shape %v wants %d elements, the data has %d", t.Dims, count, have)
+	}
+	if d.hasRaw && len(d.raw) != have*t.Type.size() {
+		return fmt.Errorf("%d bytes of data are not a whole number of elements", len(d.raw))
+	}
+	if t.Type.Float() {
+		t.F = d.decodeFloats(t.Type, have)
+	} else {
+		t.I = d.decodeInts(t.Type, have)
+	}
+	return nil
+}
+
+// elements is the product of dims, with every factor and the result checked.
+func elements(dims []int64) (int64, error) {
+	if len(dims) > maxRank {
+		return 0, fmt.Errorf("more than %d dimensions", maxRank)
+	}
+	n := int64(1)
+	for _, v := range dims {
+		if v < 0 || v > math.MaxInt32 || n > math.MaxInt32 {
+			return 0, fmt.Errorf("shape %v is out of range", dims)
+		}
+		n *= v
+	}
+	return n, nil
+}
+
+// count is the number of elements in the field that holds data of type t.
+func (d *tensorData) count(t Type) int {
+	switch {
+	case d.hasRaw:
+		return len(d.raw) / t.size()
+	case t == Float:
+		return len(d.floats)
+	case t == Double:
+		return len(d.doubles)
+	}
+	return len(d.ints)
+}
+
+func (d *tensorData) decodeFloats(t Type, n int) []float32 {
+	out := make([]float32, n)
+	for i := range out {
+		out[i] = toFloat(t, d.bits(t, i))
+	}
+	return out
+}
+
+func (d *tensorData) decodeInts(t Type, n int) []int64 {
+	out := make([]int64, n)
+	for i := range out {
+		out[i] = toInt(t, d.bits(t, i))
+	}
+	return out
+}
+
+// bits is the bit pattern of element i; float16 and bfloat16 lie in int32_data where there is no raw data.
+func (d *tensorData) bits(t Type, i int) uint64 {
+	size := t.size()
+	switch {
+	case d.hasRaw:
+		return littleEndian(d.raw[i*size : (i+1)*size])
+	case t == Float:
+		return d.floats[i]
+	case t == Double:
+		return d.doubles[i]
+	}
+	return uint64(d.ints[i])
+}
+
+func toFloat(t Type, bits uint64) float32 {
+	switch t {
+	case Double:
+		return float32(math.Float64frombits(bits))
+	case Float16:
+		return half(uint16(bits))
+	case BFloat16:
+		return math.Float32frombits(uint32(bits) << 16)
+	}
+	return math.Float32frombits(uint32(bits))
+}
+
+func toInt(t Type, bits uint64) int64 {
+	switch t {
+	case Int8:
+		return int64(int8(bits))
+	case Uint8:
+		return int64(uint8(bits))
+	case Int16:
+		return int64(int16(bits))
+	case Uint16:
+		return int64(uint16(bits))
+	case Int32:
+		return int64(int32(bits))
+	case Uint32:
+		return int64(uint32(bits))
+	case Bool:
+		if bits&0xff != 0 {
+			return 1
+		}
+		return 0
+	}
+	return int64(bits)
+}
+
+// half is the value of an IEEE 754 binary16.
+func half(h uint16) float32 {
+	sign, exp, frac := uint32(h>>15)<<31, uint32(h>>10)&31, uint32(h)&1023
+	switch exp {
+	case 0:
+		v := float32(frac) * (1.0 / (1 << 24))
+		return math.Float32frombits(math.Float32bits(v) | sign)
+	case 31:
+		return math.Float32frombits(sign | 0xff<<23 | frac<<13)
+	}
+	return math.Float32frombits(sign | (exp+112)<<23 | frac<<13)
+}

@@ -1,0 +1,207 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/recur-go/recur/quant"
+	"github.com/recur-go/recur/runtime"
+	"github.com/recur-go/recur/runtime/format"
+	"github.com/recur-go/recur/tools/internal/fromonnx"
+	"github.com/recur-go/recur/tools/internal/npy"
+	"github.com/recur-go/recur/tools/internal/onnx"
+)
+
+const maxModelBytes = 1 << 30
+
+// importFlags are the flags of commands that read a foreign model.
+type importFlags struct{ output, zero string }
+
+func (f *importFlags) define(s *flag.FlagSet) {
+	s.StringVar(&f.output, "output", "", "the model's output to compute, by `NAME` (default: its first)")
+	s.StringVar(&f.zero, "zero", "", "further inputs of the model to fix at zero, such as initial states, by `NAMES` with commas")
+}
+
+// load imports a foreign model.
+func (f *importFlags) load(path string) (*quant.Graph, error) {
+	b, err := readFile(path, maxModelBytes)
+	if err != nil {
+		return nil, err
+	}
+	m, err := onnx.Read(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	o := fromonnx.Options{Output: f.output, Fixed: map[string]float32{}}
+	for name := range strings.SplitSeq(f.zero, ",") {
+		if name != "" {
+			o.Fixed[name] = 0
+		}
+	}
+	g, err := fromonnx.Import(m, o)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	g.Meta = append([]format.Pair{{Key: "source", Value: filepath.Base(path)}}, g.Meta...)
+	return g, nil
+}
+
+// open opens a .recur file, or converts a foreign model in memory to f32.
+func (f *importFlags) open(path string) (*runtime.Model, error) {
+	if isForeign(path) {
+		g, err := f.load(path)
+		if err != nil {
+			return nil, err
+		}
+		return assemble(path, g)
+	}
+	if f.output != "" || f.zero != "" {
+		return nil, misused("-output and -zero apply to .onnx files only")
+	}
+	return runtime.Open(path)
+}
+
+func isForeign(path string) bool { return strings.EqualFold(filepath.Ext(path), ".onnx") }
+
+// assemble makes a graph an f32 model.
+func assemble(path string, g *quant.Graph) (*runtime.Model, error) {
+	f, err := quant.Build(g, quant.Options{Scheme: format.F32})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	m, err := runtime.New(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return m, nil
+}
+
+func readFile(path string, most int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.Size() > most {
+		return nil, fmt.Errorf("%s: %d bytes, more than %d", path, info.Size(), most)
+	}
+	b, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && int64(len(b)) > most {
+		err = fmt.Errorf("%s: more than %d bytes", path, most)
+	}
+	return b, err
+}
+
+// writeFile writes a file under another name first, so that path is never seen half written. What is not a regular file is written
+// directly.
+func writeFile(path string, write func(io.Writer) error) (err error) {
+	if info, e := os.Stat(path); e == nil && !info.Mode().IsRegular() {
+		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		return write(f)
+	}
+	if real, e := filepath.EvalSymlinks(path); e == nil {
+		path = real
+	}
+	temp := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.%d.tmp", filepath.Base(path), os.Getpid()))
+	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(temp)
+		}
+	}()
+	if err = write(f); err != nil {
+		f.Close()
+		return err
+	}
+	if err = f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(temp, path)
+}
+
+// batch is an array of input sequences: a number of them, or just one if it has no axis for that.
+type batch struct {
+	seqs  [][]float32
+	steps int
+	many  bool
+}
+
+// readBatches reads the arrays of a .npy or .npz file as sequences of the given number of features.
+func readBatches(path string, features int) ([]batch, error) {
+	arrays, err := npy.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var out []batch
+	for _, a := range arrays {
+		where := path
+		if a.Name != "" {
+			where += ": " + a.Name
+		}
+		b, err := sequences(a.Array, features)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", where, err)
+		}
+		out = append(out, b)
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("%s: no arrays", path)
+	}
+	return out, nil
+}
+
+// sequences splits an array [T, features] or [N, T, features].
+func sequences(a *npy.Array, features int) (batch, error) {
+	rank := len(a.Shape)
+	if rank < 2 || rank > 3 {
+		return batch{}, fmt.Errorf("shape %v, want [T, %d] or [N, T, %d]", a.Shape, features, features)
+	}
+	if got := a.Shape[rank-1]; got != features {
+		return batch{}, fmt.Errorf("%d features a step, the model takes %d (shape %v, want [T, %d] or [N, T, %d])",
+			got, features, a.Shape, features, features)
+	}
+	b := batch{steps: a.Shape[rank-2], many: rank == 3}
+	if len(a.Data) == 0 {
+		return b, fmt.Errorf("shape %v holds no steps", a.Shape)
+	}
+	for i, v := range a.Data {
+		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+			return b, fmt.Errorf("element %v is %v", index(i, a.Shape), v)
+		}
+	}
+	size := b.steps * features
+	for i := 0; i < len(a.Data); i += size {
+		b.seqs = append(b.seqs, a.Data[i:i+size])
+	}
+	return b, nil
+}
+
+// index is the place of element i in an array.
+func index(i int, shape []int) []int {
+	out := make([]int, len(shape))
+	for k, d := range slices.Backward(shape) {
+		out[k] = i % d
+		i /= d
+	}
+	return out
+}
+
+func all(batches []batch) (seqs [][]float32) {
+	for _, b := range batches {
+		seqs = append(seqs, b.seqs...)
+	}
+	return seqs
+}
