@@ -3,7 +3,7 @@
 
   python peers.py                          every net and every peer that is installed: the table
   python peers.py --check                  outputs only, no times
-  python peers.py --nets "GRU" --peers ncnn,torch --rounds 3
+  python peers.py --nets gru --peers ncnn,torch --rounds 3
   python peers.py --isa avx2 --ncnn-path DIR
                                            AVX2 only: peers that cannot be held to it are left out; DIR is a folder with an ncnn built
                                            for it (README.md says how)
@@ -23,10 +23,14 @@ import subprocess
 import sys
 import tempfile
 
-import numpy as np
+try:
+    import numpy as np
 
-import nets
-from worker import PEERS
+    import nets
+    from worker import PEERS
+except ModuleNotFoundError as e:
+    print(f"peers: {e.name} is missing: pip install -r requirements.txt", file=sys.stderr)
+    sys.exit(2)
 
 HERE = pathlib.Path(__file__).resolve().parent
 SCHEMES = ["f32", "w8a8", "w8a16"]
@@ -72,7 +76,10 @@ class Worker:
         return reply
 
     def close(self):
-        self.p.stdin.close()
+        try:
+            self.p.stdin.close()
+        except BrokenPipeError:
+            pass
         try:
             self.p.wait(10)
         except subprocess.TimeoutExpired:
@@ -94,9 +101,11 @@ def start(o, note):
     if tier:
         env["RECUR_TIER"] = tier
     binary = pathlib.Path(o.tmp) / "ours"
-    build = subprocess.run(["go", "build", "-o", binary, "./ours"], cwd=HERE, env={**os.environ, "CGO_ENABLED": "0"})
-    if build.returncode:
-        raise SystemExit(2)
+    try:
+        subprocess.run(["go", "build", "-o", binary, "./ours"], cwd=HERE, env={**os.environ, "CGO_ENABLED": "0"}, check=True)
+    except (OSError, subprocess.CalledProcessError) as e:
+        print(f"peers: recur is not built: {e}", file=sys.stderr)
+        raise SystemExit(2) from e
     for s in SCHEMES:
         workers["recur " + s] = Worker("recur " + s, [binary], env)
     for p in o.peers:
@@ -105,11 +114,17 @@ def start(o, note):
             if family == "ncnn" and not o.ncnn_path:
                 note(f"{p} left out: its wheel cannot be held to AVX2; give --ncnn-path")
                 continue
-            if family != "ncnn" and family not in AVX2_ENV:
+            if family not in ("ncnn", "rtneural") and family not in AVX2_ENV:
                 note(f"{p} left out: it cannot be held to AVX2")
                 continue
             penv = AVX2_ENV.get(family, {})
-        if family == "ncnn" and o.ncnn_path:
+        if family == "rtneural":
+            if not o.rtneural_path:
+                note(f"{p} left out: it is on no package registry; give --rtneural-path")
+                continue
+            flags = "-march=x86-64-v3 -DRTNEURAL_DEFAULT_ALIGNMENT=32" if o.isa == "avx2" else "-march=native -DRTNEURAL_DEFAULT_ALIGNMENT=64"
+            penv = dict(RTNEURAL_PATH=os.path.abspath(o.rtneural_path), RTNEURAL_FLAGS=flags)
+        elif family == "ncnn" and o.ncnn_path:
             penv = {**penv, "PYTHONPATH": os.path.abspath(o.ncnn_path)}
         elif not installed(p):
             note(f"{p} left out: {PEERS[p].package} is not installed")
@@ -148,11 +163,19 @@ def run_net(n, o, workers, note):
             del results[name]
     if o.check:
         return results, ok
-    names = list(results)
     for r in range(o.rounds):
+        names = list(results)
         at = r % len(names)
         for name in names[at:] + names[:at]:
-            t = workers[name].ask(cmd="time", ms=o.ms)
+            try:
+                t = workers[name].ask(cmd="time", ms=o.ms)
+            except Failed as e:
+                note(f"{n['name']}: {e}")
+                ok = False
+                del results[name]
+                if workers[name].p.poll() is not None:
+                    del workers[name]
+                continue
             results[name].setdefault("rounds", []).append(t)
     for v in results.values():
         v["min_ns"] = min(t["min_ns"] for t in v["rounds"])
@@ -213,11 +236,12 @@ def revision():
 def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--check", action="store_true", help="compare outputs only")
-    p.add_argument("--nets", default="", metavar="TEXT", help="only nets whose name contains TEXT")
+    p.add_argument("--nets", default="", metavar="TEXT", help="only nets whose name, such as gru-6-32-step, contains TEXT")
     p.add_argument("--peers", default=",".join(PEERS), metavar="A,B", help="default: %(default)s")
     p.add_argument("--isa", choices=["any", "avx2"], default="any")
     p.add_argument("--tier", help="tier of recur, as RECUR_TIER (default: the fastest, or avx2 with --isa avx2)")
     p.add_argument("--ncnn-path", metavar="DIR", help="take ncnn from this folder")
+    p.add_argument("--rtneural-path", metavar="DIR", help="a checkout of RTNeural, to be compiled here")
     p.add_argument("--rounds", type=int, default=5, help="rounds in which all take turns (default %(default)s)")
     p.add_argument("--ms", type=float, default=100, help="time a turn, at least 3 passes (default %(default)s)")
     p.add_argument("--cpu", type=int, help="run everything on this CPU (default: the last one allowed)")
@@ -231,9 +255,9 @@ def arguments():
         p.error("--rounds must be 1 or more, --ms more than 0 and at most 60000")
     if o.ncnn_path and not (pathlib.Path(o.ncnn_path) / "ncnn").is_dir():
         p.error(f"--ncnn-path {o.ncnn_path}: no folder ncnn in it")
-    o.chosen = [n for n in nets.NETS if o.nets in n["name"]]
+    o.chosen = [n for n in nets.NETS if o.nets.lower() in (n["name"] + " " + nets.folder_name(n)).lower()]
     if not o.chosen:
-        p.error(f"no net's name contains {o.nets!r}; there are: {'; '.join(n['name'] for n in nets.NETS)}")
+        p.error(f"no net's name contains {o.nets!r}; there are {', '.join(map(nets.folder_name, nets.NETS))}")
     return o
 
 
@@ -276,7 +300,7 @@ def main():
         finally:
             for w in workers.values():
                 w.close()
-    versions = {PEERS[k].package: v["version"] + (" from --ncnn-path" if PEERS[k].package == "ncnn" and o.ncnn_path else "")
+    versions = {PEERS[k].package or k.split("-")[0]: v["version"] + (" from --ncnn-path" if PEERS[k].package == "ncnn" and o.ncnn_path else "")
                 for k, v in info.items() if k in PEERS}
     machine = dict(cpu=cpu_model(), tier=info["recur f32"]["tier"], isa=o.isa, go=info["recur f32"]["go"], revision=revision(),
                    date=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"), versions=versions)

@@ -74,7 +74,7 @@ class OnnxruntimeStep(Peer):
 
         if n.mode != "step":
             raise Unsupported("only for streaming")
-        lib = ctypes.CDLL(str(compile_c("ortstep.c")))
+        lib = compile_c("ortstep.c")
         [core] = pathlib.Path(ort.__file__).parent.glob("capi/libonnxruntime.so.*")
         self.n, self.y = n, np.zeros((n.steps, n.width), np.float32)
         self.state = np.zeros((4, n.hidden), np.float32)
@@ -98,16 +98,18 @@ def ptr(a):
     return ctypes.c_void_p(a.ctypes.data)
 
 
-def compile_c(name):
+def compile_c(name, compiler=os.environ.get("CC", "cc"), flags=("-O2",)):
     source = pathlib.Path(__file__).parent / name
-    out = pathlib.Path(tempfile.mkdtemp(prefix="peers-")) / "lib.so"
-    try:
-        subprocess.run([os.environ.get("CC", "cc"), "-O2", "-shared", "-fPIC", "-o", out, source], check=True, capture_output=True, text=True)
-    except FileNotFoundError as e:
-        raise Unsupported(f"no C compiler ({e.filename})") from e
-    except subprocess.CalledProcessError as e:
-        raise RuntimeError(e.stderr) from e
-    return out
+    with tempfile.TemporaryDirectory(prefix="peers-") as d:  # a loaded library stays when its file is gone
+        out = pathlib.Path(d) / "lib.so"
+        try:
+            subprocess.run([compiler, *flags, "-shared", "-fPIC", "-o", out, source], check=True, capture_output=True, text=True)
+        except FileNotFoundError as e:
+            raise Unsupported(f"no compiler ({e.filename})") from e
+        except subprocess.CalledProcessError as e:
+            errors = [line for line in e.stderr.splitlines() if "error" in line]
+            raise RuntimeError((errors or ["the compiler failed"])[0]) from e
+        return ctypes.CDLL(str(out))
 
 
 def onnx_model(n, int8, state=False):
@@ -288,6 +290,57 @@ class LitertInt8(Litert):
     int8 = True
 
 
+class Tract(Peer):
+    package = "tract"
+
+    def version(self):
+        import tract
+
+        return tract.version()
+
+    def load(self, n):
+        import tract
+
+        with tempfile.NamedTemporaryFile(suffix=".onnx") as f:
+            f.write(onnx_model(n, False))
+            f.flush()
+            self.model = tract.onnx().load(f.name).into_model().into_runnable()
+        self.x = tract.Tensor.from_numpy(np.ascontiguousarray(n.x[:, None, :]))
+
+    def run(self):
+        return self.model.run([self.x])[0].to_numpy()
+
+
+class Rtneural(Peer):
+    """C++ templates, compiled for the net (rtneural.cc); RTNEURAL_PATH is a checkout, RTNEURAL_FLAGS choose the instruction set."""
+
+    backend = "EIGEN"
+
+    def version(self):
+        return pathlib.Path(os.environ["RTNEURAL_PATH"]).name
+
+    def load(self, n):
+        if n.mode != "step":
+            raise Unsupported("only for streaming")
+        root = pathlib.Path(os.environ["RTNEURAL_PATH"])
+        lib = compile_c("rtneural.cc", os.environ.get("CXX", "c++"), [
+            "-std=c++17", "-O3", *os.environ["RTNEURAL_FLAGS"].split(), f"-DUSE_{self.backend}=1", f"-DRTNEURAL_USE_{self.backend}=1",
+            "-DRTNEURAL_NAMESPACE=RTNeural", "-DEIGEN_STACK_ALLOCATION_LIMIT=0", f"-DIN={n.input}", f"-DHIDDEN={n.hidden}",
+            f"-DCELL={n.cell.upper()}LayerT",
+            *(f"-I{root / d}" for d in [".", "modules/Eigen", "modules/xsimd/include", "modules/json"])])
+        d = n.dirs[0]
+        lib.rtneural_load(ptr(d["W"]), ptr(d["U"]), ptr(d["B"]), ptr(d["BH"]) if "BH" in d else None, n.gates * n.hidden)
+        self.n, self.y, self.lib = n, np.zeros((n.steps, n.hidden), np.float32), lib
+
+    def run(self):
+        self.lib.rtneural_run(ptr(self.n.x), ptr(self.y), self.n.steps)
+        return self.y
+
+
+class RtneuralXsimd(Rtneural):
+    backend = "XSIMD"
+
+
 PEERS = {
     "onnxruntime": Onnxruntime,
     "onnxruntime-step": OnnxruntimeStep,
@@ -298,6 +351,9 @@ PEERS = {
     "torch-int8": TorchInt8,
     "litert": Litert,
     "litert-int8": LitertInt8,
+    "tract": Tract,
+    "rtneural-eigen": Rtneural,
+    "rtneural-xsimd": RtneuralXsimd,
 }
 
 
