@@ -119,7 +119,7 @@ func (p *product) blockAVX2(r, rows int) {
 	cols := p.m.PaddedCols()
 	for j := range p.n {
 		y, scale, add := p.at(j, r)
-		amd64.GemvAVX2(y, &p.m.data[r*cols], &p.x[j*cols], scale, add, cols/GroupCols, rows/PanelRows)
+		amd64.GemvAVX2(y, &p.m.data[r*cols], &p.x[j*cols], scale, add, cols/GroupCols, rows/PanelRows, nil, nil, 0)
 	}
 }
 
@@ -142,7 +142,7 @@ func (p *product) blockAVXVNNI(r, rows int) {
 	}
 	for ; j < p.n; j++ {
 		y, scale, add := p.at(j, r)
-		amd64.GemvAVXVNNI(y, w, &p.x[j*cols], start, scale, add, groups, panels)
+		amd64.GemvAVXVNNI(y, w, &p.x[j*cols], start, scale, add, groups, panels, nil, nil, 0)
 	}
 }
 
@@ -169,7 +169,7 @@ func (p *product) blockAVX512VNNI(r, rows int) {
 	}
 	for ; j < p.n; j++ {
 		y, scale, add := p.at(j, r)
-		amd64.GemvAVX512VNNI(y, w, &p.x[j*cols], start, scale, add, groups, panels)
+		amd64.GemvAVX512VNNI(y, w, &p.x[j*cols], start, scale, add, groups, panels, nil, nil, 0)
 	}
 }
 
@@ -189,18 +189,33 @@ func mulI8AVX512VNNI(m *MatrixI8, sums []int32, x []int8, n int) {
 }
 
 func linear8AVX2(l *LinearI8, q []int8, y, add, x []float32, stride, n int) {
+	if m := &l.W; n == 1 && len(m.data) <= callBytes {
+		amd64.GemvAVX2(unsafe.Pointer(&y[0]), &m.data[0], &q[0], &l.Scale[0], &add[0],
+			m.PaddedCols()/GroupCols, m.PaddedRows()/PanelRows, &x[0], &l.Inv[0], m.Cols)
+		return
+	}
 	l.quantiseAVX2(q, x, stride, n)
 	p := product{m: &l.W, y: unsafe.Pointer(&y[0]), x: q, n: n, scale: l.Scale, add: add}
 	p.avx2()
 }
 
 func linear8AVXVNNI(l *LinearI8, q []int8, y, add, x []float32, stride, n int) {
+	if m := &l.W; n == 1 && len(m.data) <= callBytes {
+		amd64.GemvAVXVNNI(unsafe.Pointer(&y[0]), &m.data[0], &q[0], &m.start[0], &l.Scale[0], &add[0],
+			m.PaddedCols()/GroupCols, m.PaddedRows()/PanelRows, &x[0], &l.Inv[0], m.Cols)
+		return
+	}
 	l.quantiseAVX2(q, x, stride, n)
 	p := product{m: &l.W, y: unsafe.Pointer(&y[0]), x: q, n: n, scale: l.Scale, add: add}
 	p.avxVNNI()
 }
 
 func linear8AVX512VNNI(l *LinearI8, q []int8, y, add, x []float32, stride, n int) {
+	if m := &l.W; n == 1 && len(m.data) <= callBytes {
+		amd64.GemvAVX512VNNI(unsafe.Pointer(&y[0]), &m.data[0], &q[0], &m.start[0], &l.Scale[0], &add[0],
+			m.PaddedCols()/GroupCols, m.PaddedRows()/PanelRows, &x[0], &l.Inv[0], m.Cols)
+		return
+	}
 	for j, cols := 0, l.W.PaddedCols(); j < n; j++ {
 		amd64.QuantiseI8AVX512(&q[j*cols], &x[j*stride], &l.Inv[0], &consts[0], l.W.Cols)
 	}

@@ -6,10 +6,10 @@ import "unsafe"
 
 // The matrix-vector products write, for each of 32*panels rows, the sum over the columns of weight times activation: as int32 where
 // scale is nil, otherwise as float32 sum*scale + add, rounded once. w holds the panels, x groups*4 activations, groups is even and
-// not 0. start holds -128 times the sum of each row's weights.
+// not 0. start holds -128 times the sum of each row's weights. Unless from is nil, they first quantise its cols values by inv into x.
 
 //go:noescape
-func GemvAVX512VNNI(y unsafe.Pointer, w, x *int8, start *int32, scale, add *float32, groups, panels int)
+func GemvAVX512VNNI(y unsafe.Pointer, w, x *int8, start *int32, scale, add *float32, groups, panels int, from, inv *float32, cols int)
 
 // Gemv2AVX512VNNI takes two columns of activations. It writes sums stride bytes apart, or the one column (sum₀*256 + sum₁)*scale + add,
 // rounded after each addition.
@@ -25,7 +25,7 @@ func Gemv4AVX512VNNI(y unsafe.Pointer, stride int, w, x *int8, start *int32, sca
 // GemvAVXVNNI is [GemvAVX512VNNI] for processors without AVX-512.
 //
 //go:noescape
-func GemvAVXVNNI(y unsafe.Pointer, w, x *int8, start *int32, scale, add *float32, groups, panels int)
+func GemvAVXVNNI(y unsafe.Pointer, w, x *int8, start *int32, scale, add *float32, groups, panels int, from, inv *float32, cols int)
 
 // Gemv2AVXVNNI is [Gemv2AVX512VNNI] for processors without AVX-512.
 //
@@ -35,7 +35,7 @@ func Gemv2AVXVNNI(y unsafe.Pointer, stride int, w, x *int8, start *int32, scale,
 // GemvAVX2 is [GemvAVX512VNNI] for processors without VNNI, and needs no start.
 //
 //go:noescape
-func GemvAVX2(y unsafe.Pointer, w, x *int8, scale, add *float32, groups, panels int)
+func GemvAVX2(y unsafe.Pointer, w, x *int8, scale, add *float32, groups, panels int, from, inv *float32, cols int)
 
 // MulAddF32AVX2 writes add plus the product of 32*panels rows with x, column after column, each product and each sum rounded. w holds
 // panels of 32 rows: column after column, 32 values each.

@@ -1,6 +1,7 @@
 //go:build amd64 && !purego
 
 #include "textflag.h"
+#include "quantise_amd64.h"
 
 // VPMADDUBSW multiplies unsigned by signed bytes and adds pairs in saturating int16: |x| by sign(x)*w is exact, since neither is ever
 // -128 and 2*127*127 fits. A panel is 32 rows: four YMM accumulators, 128 bytes of weights for a group of 4 columns.
@@ -52,16 +53,36 @@
 	FLOAT(i*128+64, c, Y13) \
 	FLOAT(i*128+96, d, Y14)
 
-// func GemvAVX2(y unsafe.Pointer, w, x *int8, scale, add *float32, groups, panels int)
-TEXT ·GemvAVX2(SB), NOSPLIT, $0-56
-	MOVQ     y+0(FP), DI
-	MOVQ     w+8(FP), SI
-	MOVQ     scale+24(FP), R11
-	MOVQ     add+32(FP), R12
-	MOVQ     groups+40(FP), R13
-	MOVQ     panels+48(FP), CX
-	MOVQ     R13, R14
-	SHLQ     $7, R14
+// Eight words of ones, then eight of zeros: a window of eight over them masks all but the first lanes.
+DATA ·firstLanes+0(SB)/8, $-1
+DATA ·firstLanes+8(SB)/8, $-1
+DATA ·firstLanes+16(SB)/8, $-1
+DATA ·firstLanes+24(SB)/8, $-1
+DATA ·firstLanes+32(SB)/8, $0
+DATA ·firstLanes+40(SB)/8, $0
+DATA ·firstLanes+48(SB)/8, $0
+DATA ·firstLanes+56(SB)/8, $0
+GLOBL ·firstLanes(SB), RODATA|NOPTR, $64
+
+// func GemvAVX2(y unsafe.Pointer, w, x *int8, scale, add *float32, groups, panels int, from, inv *float32, cols int)
+TEXT ·GemvAVX2(SB), NOSPLIT, $0-80
+	MOVQ  y+0(FP), DI
+	MOVQ  w+8(FP), SI
+	MOVQ  scale+24(FP), R11
+	MOVQ  add+32(FP), R12
+	MOVQ  groups+40(FP), R13
+	MOVQ  panels+48(FP), CX
+	MOVQ  R13, R14
+	SHLQ  $7, R14
+	MOVQ  from+56(FP), R8
+	TESTQ R8, R8
+	JEQ   product
+	MOVQ  x+16(FP), DX
+	MOVQ  inv+64(FP), R9
+	MOVQ  cols+72(FP), AX
+	QUANTISE(product)
+
+product:
 	VPCMPEQW Y10, Y10, Y10
 	VPSRLW   $15, Y10, Y10
 
@@ -162,18 +183,18 @@ f32twoLoop:
 	MULADD(32(R8), Y13, Y5)
 	MULADD(64(R8), Y14, Y6)
 	MULADD(96(R8), Y8, Y7)
-	ADDQ $4, DX
-	ADDQ $128, SI
-	ADDQ $128, R8
-	SUBQ $1, AX
-	JNE  f32twoLoop
-	MOVQ R8, SI
+	ADDQ         $4, DX
+	ADDQ         $128, SI
+	ADDQ         $128, R8
+	SUBQ         $1, AX
+	JNE          f32twoLoop
+	MOVQ         R8, SI
 	RAW(0, Y0, Y1, Y2, Y3)
 	RAW(1, Y4, Y5, Y6, Y7)
-	ADDQ $256, DI
-	ADDQ $256, R12
-	SUBQ $2, CX
-	JMP  f32two
+	ADDQ         $256, DI
+	ADDQ         $256, R12
+	SUBQ         $2, CX
+	JMP          f32two
 
 f32one:
 	TESTQ   CX, CX
@@ -190,10 +211,10 @@ f32oneLoop:
 	MULADD(32(SI), Y9, Y1)
 	MULADD(64(SI), Y10, Y2)
 	MULADD(96(SI), Y11, Y3)
-	ADDQ $4, DX
-	ADDQ $128, SI
-	SUBQ $1, R13
-	JNE  f32oneLoop
+	ADDQ         $4, DX
+	ADDQ         $128, SI
+	SUBQ         $1, R13
+	JNE          f32oneLoop
 	RAW(0, Y0, Y1, Y2, Y3)
 
 f32done:

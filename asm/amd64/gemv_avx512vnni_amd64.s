@@ -40,26 +40,70 @@
 
 // y = sum * scale + add
 #define DEQUANTISE(i, lo, hi) \
-	VCVTDQ2PS   lo, lo                      \
-	VCVTDQ2PS   hi, hi                      \
-	VMOVUPS     (i*128)(R11), Z16           \
-	VMOVUPS     (i*128+64)(R11), Z17        \
-	VFMADD213PS (i*128)(R12), Z16, lo       \
-	VFMADD213PS (i*128+64)(R12), Z17, hi    \
+	VCVTDQ2PS   lo, lo                   \
+	VCVTDQ2PS   hi, hi                   \
+	VMOVUPS     (i*128)(R11), Z16        \
+	VMOVUPS     (i*128+64)(R11), Z17     \
+	VFMADD213PS (i*128)(R12), Z16, lo    \
+	VFMADD213PS (i*128+64)(R12), Z17, hi \
 	RAW(i, lo, hi)
 
-// func GemvAVX512VNNI(y unsafe.Pointer, w, x *int8, start *int32, scale, add *float32, groups, panels int)
-TEXT ·GemvAVX512VNNI(SB), NOSPLIT, $0-64
-	MOVQ y+0(FP), DI
-	MOVQ w+8(FP), SI
-	MOVQ start+24(FP), BX
-	MOVQ scale+32(FP), R11
-	MOVQ add+40(FP), R12
-	MOVQ groups+48(FP), R13
-	MOVQ panels+56(FP), CX
-	MOVQ R13, R14
-	SHLQ $7, R14
+// func GemvAVX512VNNI(y unsafe.Pointer, w, x *int8, start *int32, scale, add *float32, groups, panels int, from, inv *float32, cols int)
+TEXT ·GemvAVX512VNNI(SB), NOSPLIT, $0-88
+	MOVQ  y+0(FP), DI
+	MOVQ  w+8(FP), SI
+	MOVQ  start+24(FP), BX
+	MOVQ  scale+32(FP), R11
+	MOVQ  add+40(FP), R12
+	MOVQ  groups+48(FP), R13
+	MOVQ  panels+56(FP), CX
+	MOVQ  R13, R14
+	SHLQ  $7, R14
 	CONSTANTS
+	MOVQ  from+64(FP), R8
+	TESTQ R8, R8
+	JEQ   four
+
+	// Quantise from into x. What the last lanes write beyond cols is zero, and part of the padding to 8.
+	MOVQ         x+16(FP), DX
+	MOVQ         inv+72(FP), R9
+	MOVQ         cols+80(FP), AX
+	MOVL         $0x42fe0000, R10
+	VPBROADCASTD R10, Z20         // 127
+	MOVL         $0xc2fe0000, R10
+	VPBROADCASTD R10, Z21         // -127
+
+quantise:
+	SUBQ      $16, AX
+	JLT       quantiseLast
+	VMOVUPS   (R8), Z16
+	VMULPS    (R9), Z16, Z16
+	VMINPS    Z20, Z16, Z16
+	VMAXPS    Z21, Z16, Z16
+	VCVTPS2DQ Z16, Z16
+	VPMOVDB   Z16, X16
+	VMOVDQU32 X16, (DX)
+	ADDQ      $64, R8
+	ADDQ      $64, R9
+	ADDQ      $16, DX
+	JMP       quantise
+
+quantiseLast:
+	ADDQ      $16, AX
+	JEQ       four
+	MOVL      $-1, R10
+	BZHIL     AX, R10, R10
+	KMOVW     R10, K1
+	VMOVUPS.Z (R8), K1, Z16
+	VMULPS.Z  (R9), Z16, K1, Z16
+	VMINPS    Z20, Z16, Z16
+	VMAXPS    Z21, Z16, Z16
+	VCVTPS2DQ Z16, Z16
+	VPMOVDB   Z16, X16
+	VMOVQ     X16, (DX)
+	CMPQ      AX, $8
+	JLE       four
+	VPEXTRQ   $1, X16, 8(DX)
 
 four:
 	CMPQ CX, $4
@@ -105,15 +149,15 @@ fourFloat:
 	JMP  four
 
 rest:
-	MOVQ x+16(FP), DX
-	LEAQ (SI)(R14*1), R8
-	LEAQ (SI)(R14*2), R9
-	MOVQ R13, AX
-	CMPQ CX, $2
-	JEQ  two
-	JGT  three
+	MOVQ  x+16(FP), DX
+	LEAQ  (SI)(R14*1), R8
+	LEAQ  (SI)(R14*2), R9
+	MOVQ  R13, AX
+	CMPQ  CX, $2
+	JEQ   two
+	JGT   three
 	TESTQ CX, CX
-	JNE  one
+	JNE   one
 	VZEROUPPER
 	RET
 
@@ -198,18 +242,18 @@ oneFloat:
 // Several columns share the weights that are loaded. R15: bytes from one column of activations to the next. R10: of sums.
 
 #define PANEL2(w, lo0, hi0, lo1, hi1) \
-	VMOVDQU32 (w), Z20       \
-	VMOVDQU32 64(w), Z21     \
-	VMOVDQU32 128(w), Z22    \
-	VMOVDQU32 192(w), Z23    \
-	VPDPBUSD  Z20, Z16, lo0  \
-	VPDPBUSD  Z21, Z16, hi0  \
-	VPDPBUSD  Z20, Z18, lo1  \
-	VPDPBUSD  Z21, Z18, hi1  \
-	VPDPBUSD  Z22, Z17, lo0  \
-	VPDPBUSD  Z23, Z17, hi0  \
-	VPDPBUSD  Z22, Z19, lo1  \
-	VPDPBUSD  Z23, Z19, hi1  \
+	VMOVDQU32 (w), Z20      \
+	VMOVDQU32 64(w), Z21    \
+	VMOVDQU32 128(w), Z22   \
+	VMOVDQU32 192(w), Z23   \
+	VPDPBUSD  Z20, Z16, lo0 \
+	VPDPBUSD  Z21, Z16, hi0 \
+	VPDPBUSD  Z20, Z18, lo1 \
+	VPDPBUSD  Z21, Z18, hi1 \
+	VPDPBUSD  Z22, Z17, lo0 \
+	VPDPBUSD  Z23, Z17, hi0 \
+	VPDPBUSD  Z22, Z19, lo1 \
+	VPDPBUSD  Z23, Z19, hi1 \
 	ADDQ      $256, w
 
 #define ACTIVATIONS2 \
@@ -241,18 +285,18 @@ oneFloat:
 
 // func Gemv2AVX512VNNI(y unsafe.Pointer, stride int, w, x *int8, start *int32, scale, add *float32, groups, panels int)
 TEXT ·Gemv2AVX512VNNI(SB), NOSPLIT, $0-72
-	MOVQ y+0(FP), DI
-	MOVQ stride+8(FP), R10
-	MOVQ w+16(FP), SI
-	MOVQ start+32(FP), BX
-	MOVQ scale+40(FP), R11
-	MOVQ add+48(FP), R12
-	MOVQ groups+56(FP), R13
-	MOVQ panels+64(FP), CX
-	MOVQ R13, R14
-	SHLQ $7, R14
-	LEAQ (R13*4), R15
-	MOVL $0x43800000, AX
+	MOVQ         y+0(FP), DI
+	MOVQ         stride+8(FP), R10
+	MOVQ         w+16(FP), SI
+	MOVQ         start+32(FP), BX
+	MOVQ         scale+40(FP), R11
+	MOVQ         add+48(FP), R12
+	MOVQ         groups+56(FP), R13
+	MOVQ         panels+64(FP), CX
+	MOVQ         R13, R14
+	SHLQ         $7, R14
+	LEAQ         (R13*4), R15
+	MOVL         $0x43800000, AX
 	VPBROADCASTD AX, Z30
 	CONSTANTS
 

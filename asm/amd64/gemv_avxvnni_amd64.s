@@ -1,6 +1,7 @@
 //go:build amd64 && !purego
 
 #include "textflag.h"
+#include "quantise_amd64.h"
 
 // VPDPBUSD in its VEX form, which processors without AVX-512 have and Go's assembler does not spell. A panel is 32 rows: four YMM
 // accumulators, 128 bytes of weights for a group of 4 columns. Y10 turns signed activations into the unsigned ones that VPDPBUSD wants,
@@ -34,7 +35,7 @@
 	VMOVDQU d, (i*128+96)(DI)
 
 #define FLOAT(off, acc, tmp) \
-	VCVTDQ2PS   acc, acc           \
+	VCVTDQ2PS   acc, acc             \
 	VMOVUPS     (off)(R11), tmp      \
 	VFMADD213PS (off)(R12), tmp, acc \
 	VMOVUPS     acc, (off)(DI)
@@ -46,17 +47,26 @@
 	FLOAT(i*128+64, c, Y11) \
 	FLOAT(i*128+96, d, Y12)
 
-// func GemvAVXVNNI(y unsafe.Pointer, w, x *int8, start *int32, scale, add *float32, groups, panels int)
-TEXT ·GemvAVXVNNI(SB), NOSPLIT, $0-64
-	MOVQ y+0(FP), DI
-	MOVQ w+8(FP), SI
-	MOVQ start+24(FP), BX
-	MOVQ scale+32(FP), R11
-	MOVQ add+40(FP), R12
-	MOVQ groups+48(FP), R13
-	MOVQ panels+56(FP), CX
-	MOVQ R13, R14
-	SHLQ $7, R14
+// func GemvAVXVNNI(y unsafe.Pointer, w, x *int8, start *int32, scale, add *float32, groups, panels int, from, inv *float32, cols int)
+TEXT ·GemvAVXVNNI(SB), NOSPLIT, $0-88
+	MOVQ  y+0(FP), DI
+	MOVQ  w+8(FP), SI
+	MOVQ  start+24(FP), BX
+	MOVQ  scale+32(FP), R11
+	MOVQ  add+40(FP), R12
+	MOVQ  groups+48(FP), R13
+	MOVQ  panels+56(FP), CX
+	MOVQ  R13, R14
+	SHLQ  $7, R14
+	MOVQ  from+64(FP), R8
+	TESTQ R8, R8
+	JEQ   product
+	MOVQ  x+16(FP), DX
+	MOVQ  inv+72(FP), R9
+	MOVQ  cols+80(FP), AX
+	QUANTISE(product)
+
+product:
 	ADDQ $128, SI
 	CONSTANTS
 
@@ -71,22 +81,22 @@ two:
 
 twoLoop:
 	ACTIVATIONS((DX), 4(DX), Y8, Y9)
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x46; BYTE $0x80 // vpdpbusd ymm0, ymm8, ymmword ptr [rsi - 128]
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x4e; BYTE $0xa0 // vpdpbusd ymm1, ymm8, ymmword ptr [rsi - 96]
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x56; BYTE $0xc0 // vpdpbusd ymm2, ymm8, ymmword ptr [rsi - 64]
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x5e; BYTE $0xe0 // vpdpbusd ymm3, ymm8, ymmword ptr [rsi - 32]
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x06 // vpdpbusd ymm0, ymm9, ymmword ptr [rsi]
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x4e; BYTE $0x20 // vpdpbusd ymm1, ymm9, ymmword ptr [rsi + 32]
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x56; BYTE $0x40 // vpdpbusd ymm2, ymm9, ymmword ptr [rsi + 64]
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x5e; BYTE $0x60 // vpdpbusd ymm3, ymm9, ymmword ptr [rsi + 96]
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0x60; BYTE $0x80 // vpdpbusd ymm4, ymm8, ymmword ptr [r8 - 128]
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0x68; BYTE $0xa0 // vpdpbusd ymm5, ymm8, ymmword ptr [r8 - 96]
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0x70; BYTE $0xc0 // vpdpbusd ymm6, ymm8, ymmword ptr [r8 - 64]
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0x78; BYTE $0xe0 // vpdpbusd ymm7, ymm8, ymmword ptr [r8 - 32]
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0x20 // vpdpbusd ymm4, ymm9, ymmword ptr [r8]
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0x68; BYTE $0x20 // vpdpbusd ymm5, ymm9, ymmword ptr [r8 + 32]
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0x70; BYTE $0x40 // vpdpbusd ymm6, ymm9, ymmword ptr [r8 + 64]
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0x78; BYTE $0x60 // vpdpbusd ymm7, ymm9, ymmword ptr [r8 + 96]
+	BYTE  $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x46; BYTE $0x80 // vpdpbusd ymm0, ymm8, ymmword ptr [rsi - 128]
+	BYTE  $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x4e; BYTE $0xa0 // vpdpbusd ymm1, ymm8, ymmword ptr [rsi - 96]
+	BYTE  $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x56; BYTE $0xc0 // vpdpbusd ymm2, ymm8, ymmword ptr [rsi - 64]
+	BYTE  $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x5e; BYTE $0xe0 // vpdpbusd ymm3, ymm8, ymmword ptr [rsi - 32]
+	BYTE  $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x06             // vpdpbusd ymm0, ymm9, ymmword ptr [rsi]
+	BYTE  $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x4e; BYTE $0x20 // vpdpbusd ymm1, ymm9, ymmword ptr [rsi + 32]
+	BYTE  $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x56; BYTE $0x40 // vpdpbusd ymm2, ymm9, ymmword ptr [rsi + 64]
+	BYTE  $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x5e; BYTE $0x60 // vpdpbusd ymm3, ymm9, ymmword ptr [rsi + 96]
+	BYTE  $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0x60; BYTE $0x80 // vpdpbusd ymm4, ymm8, ymmword ptr [r8 - 128]
+	BYTE  $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0x68; BYTE $0xa0 // vpdpbusd ymm5, ymm8, ymmword ptr [r8 - 96]
+	BYTE  $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0x70; BYTE $0xc0 // vpdpbusd ymm6, ymm8, ymmword ptr [r8 - 64]
+	BYTE  $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0x78; BYTE $0xe0 // vpdpbusd ymm7, ymm8, ymmword ptr [r8 - 32]
+	BYTE  $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0x20             // vpdpbusd ymm4, ymm9, ymmword ptr [r8]
+	BYTE  $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0x68; BYTE $0x20 // vpdpbusd ymm5, ymm9, ymmword ptr [r8 + 32]
+	BYTE  $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0x70; BYTE $0x40 // vpdpbusd ymm6, ymm9, ymmword ptr [r8 + 64]
+	BYTE  $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0x78; BYTE $0x60 // vpdpbusd ymm7, ymm9, ymmword ptr [r8 + 96]
 	ADDQ  $8, DX
 	ADDQ  $256, SI
 	ADDQ  $256, R8
@@ -123,14 +133,14 @@ one:
 
 oneLoop:
 	ACTIVATIONS((DX), 4(DX), Y8, Y9)
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x46; BYTE $0x80 // vpdpbusd ymm0, ymm8, ymmword ptr [rsi - 128]
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x4e; BYTE $0xa0 // vpdpbusd ymm1, ymm8, ymmword ptr [rsi - 96]
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x56; BYTE $0xc0 // vpdpbusd ymm2, ymm8, ymmword ptr [rsi - 64]
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x5e; BYTE $0xe0 // vpdpbusd ymm3, ymm8, ymmword ptr [rsi - 32]
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x26 // vpdpbusd ymm4, ymm9, ymmword ptr [rsi]
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x6e; BYTE $0x20 // vpdpbusd ymm5, ymm9, ymmword ptr [rsi + 32]
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x76; BYTE $0x40 // vpdpbusd ymm6, ymm9, ymmword ptr [rsi + 64]
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x7e; BYTE $0x60 // vpdpbusd ymm7, ymm9, ymmword ptr [rsi + 96]
+	BYTE   $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x46; BYTE $0x80 // vpdpbusd ymm0, ymm8, ymmword ptr [rsi - 128]
+	BYTE   $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x4e; BYTE $0xa0 // vpdpbusd ymm1, ymm8, ymmword ptr [rsi - 96]
+	BYTE   $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x56; BYTE $0xc0 // vpdpbusd ymm2, ymm8, ymmword ptr [rsi - 64]
+	BYTE   $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x5e; BYTE $0xe0 // vpdpbusd ymm3, ymm8, ymmword ptr [rsi - 32]
+	BYTE   $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x26             // vpdpbusd ymm4, ymm9, ymmword ptr [rsi]
+	BYTE   $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x6e; BYTE $0x20 // vpdpbusd ymm5, ymm9, ymmword ptr [rsi + 32]
+	BYTE   $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x76; BYTE $0x40 // vpdpbusd ymm6, ymm9, ymmword ptr [rsi + 64]
+	BYTE   $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x7e; BYTE $0x60 // vpdpbusd ymm7, ymm9, ymmword ptr [rsi + 96]
 	ADDQ   $8, DX
 	ADDQ   $256, SI
 	SUBQ   $2, AX
@@ -171,16 +181,16 @@ done:
 
 // func Gemv2AVXVNNI(y unsafe.Pointer, stride int, w, x *int8, start *int32, scale, add *float32, groups, panels int)
 TEXT ·Gemv2AVXVNNI(SB), NOSPLIT, $0-72
-	MOVQ y+0(FP), DI
-	MOVQ stride+8(FP), R10
-	MOVQ w+16(FP), SI
-	MOVQ start+32(FP), BX
-	MOVQ scale+40(FP), R11
-	MOVQ add+48(FP), R12
-	MOVQ groups+56(FP), R13
-	MOVQ panels+64(FP), CX
-	LEAQ (R13*4), R15
-	ADDQ $128, SI
+	MOVQ         y+0(FP), DI
+	MOVQ         stride+8(FP), R10
+	MOVQ         w+16(FP), SI
+	MOVQ         start+32(FP), BX
+	MOVQ         scale+40(FP), R11
+	MOVQ         add+48(FP), R12
+	MOVQ         groups+56(FP), R13
+	MOVQ         panels+64(FP), CX
+	LEAQ         (R13*4), R15
+	ADDQ         $128, SI
 	MOVL         $0x43800000, AX
 	VMOVD        AX, X14
 	VPBROADCASTD X14, Y14
@@ -201,41 +211,41 @@ loop2:
 	ACTIVATIONS((DX), 4(DX), Y8, Y11)
 	ACTIVATIONS((DX)(R15*1), 4(DX)(R15*1), Y9, Y12)
 	VMOVDQU -128(SI), Y13
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0xc5 // vpdpbusd ymm0, ymm8, ymm13
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xe5 // vpdpbusd ymm4, ymm9, ymm13
+	BYTE    $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0xc5 // vpdpbusd ymm0, ymm8, ymm13
+	BYTE    $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xe5 // vpdpbusd ymm4, ymm9, ymm13
 	VMOVDQU -96(SI), Y13
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0xcd // vpdpbusd ymm1, ymm8, ymm13
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xed // vpdpbusd ymm5, ymm9, ymm13
+	BYTE    $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0xcd // vpdpbusd ymm1, ymm8, ymm13
+	BYTE    $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xed // vpdpbusd ymm5, ymm9, ymm13
 	VMOVDQU -64(SI), Y13
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0xd5 // vpdpbusd ymm2, ymm8, ymm13
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xf5 // vpdpbusd ymm6, ymm9, ymm13
+	BYTE    $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0xd5 // vpdpbusd ymm2, ymm8, ymm13
+	BYTE    $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xf5 // vpdpbusd ymm6, ymm9, ymm13
 	VMOVDQU -32(SI), Y13
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0xdd // vpdpbusd ymm3, ymm8, ymm13
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xfd // vpdpbusd ymm7, ymm9, ymm13
+	BYTE    $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0xdd // vpdpbusd ymm3, ymm8, ymm13
+	BYTE    $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xfd // vpdpbusd ymm7, ymm9, ymm13
 	VMOVDQU (SI), Y13
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x25; BYTE $0x50; BYTE $0xc5 // vpdpbusd ymm0, ymm11, ymm13
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x1d; BYTE $0x50; BYTE $0xe5 // vpdpbusd ymm4, ymm12, ymm13
+	BYTE    $0xc4; BYTE $0xc2; BYTE $0x25; BYTE $0x50; BYTE $0xc5 // vpdpbusd ymm0, ymm11, ymm13
+	BYTE    $0xc4; BYTE $0xc2; BYTE $0x1d; BYTE $0x50; BYTE $0xe5 // vpdpbusd ymm4, ymm12, ymm13
 	VMOVDQU 32(SI), Y13
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x25; BYTE $0x50; BYTE $0xcd // vpdpbusd ymm1, ymm11, ymm13
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x1d; BYTE $0x50; BYTE $0xed // vpdpbusd ymm5, ymm12, ymm13
+	BYTE    $0xc4; BYTE $0xc2; BYTE $0x25; BYTE $0x50; BYTE $0xcd // vpdpbusd ymm1, ymm11, ymm13
+	BYTE    $0xc4; BYTE $0xc2; BYTE $0x1d; BYTE $0x50; BYTE $0xed // vpdpbusd ymm5, ymm12, ymm13
 	VMOVDQU 64(SI), Y13
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x25; BYTE $0x50; BYTE $0xd5 // vpdpbusd ymm2, ymm11, ymm13
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x1d; BYTE $0x50; BYTE $0xf5 // vpdpbusd ymm6, ymm12, ymm13
+	BYTE    $0xc4; BYTE $0xc2; BYTE $0x25; BYTE $0x50; BYTE $0xd5 // vpdpbusd ymm2, ymm11, ymm13
+	BYTE    $0xc4; BYTE $0xc2; BYTE $0x1d; BYTE $0x50; BYTE $0xf5 // vpdpbusd ymm6, ymm12, ymm13
 	VMOVDQU 96(SI), Y13
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x25; BYTE $0x50; BYTE $0xdd // vpdpbusd ymm3, ymm11, ymm13
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x1d; BYTE $0x50; BYTE $0xfd // vpdpbusd ymm7, ymm12, ymm13
-	ADDQ  $8, DX
-	ADDQ  $256, SI
-	SUBQ  $2, AX
-	JNE   loop2
-	ADDQ  $128, BX
-	SUBQ  $1, CX
-	TESTQ R11, R11
-	JNE   float2
+	BYTE    $0xc4; BYTE $0xc2; BYTE $0x25; BYTE $0x50; BYTE $0xdd // vpdpbusd ymm3, ymm11, ymm13
+	BYTE    $0xc4; BYTE $0xc2; BYTE $0x1d; BYTE $0x50; BYTE $0xfd // vpdpbusd ymm7, ymm12, ymm13
+	ADDQ    $8, DX
+	ADDQ    $256, SI
+	SUBQ    $2, AX
+	JNE     loop2
+	ADDQ    $128, BX
+	SUBQ    $1, CX
+	TESTQ   R11, R11
+	JNE     float2
 	RAW(0, Y0, Y1, Y2, Y3)
 	RAW1(Y4, Y5, Y6, Y7)
-	ADDQ  $128, DI
-	JMP   panel2
+	ADDQ    $128, DI
+	JMP     panel2
 
 float2:
 	FLOAT16(0, Y0, Y4, Y8)
