@@ -11,12 +11,12 @@ const ReadBlock = 512
 // LimitUnroll is the number of independent instructions in a round.
 const LimitUnroll = 12
 
-// ReadYMM loads size bytes from p on, 32 at a time.
+// ReadYMM loads size bytes from p on, 32 at a time, both halves side by side.
 //
 //go:noescape
 func ReadYMM(p *byte, size int)
 
-// ReadZMM loads size bytes from p on, 64 at a time.
+// ReadZMM is ReadYMM with 64 bytes at a time.
 //
 //go:noescape
 func ReadZMM(p *byte, size int)

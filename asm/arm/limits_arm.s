@@ -1,4 +1,4 @@
-//go:build arm && !purego
+//go:build arm.7 && !purego
 
 #include "textflag.h"
 

@@ -45,9 +45,9 @@ func TestQuantile(t *testing.T) {
 // fixed is a prober that has found 4 bytes and 8 int8 operations a nanosecond on the portable tier.
 func fixed() *prober {
 	m := &Machine{Caches: []Cache{{Level: 1, Bytes: 1 << 20}}}
-	p := &prober{machine: m, reads: map[readKey]*job{}, ports: map[portKey]*job{}, gates: map[gateKey]*job{}}
+	p := &prober{machine: m, reads: map[readKey]*job{}, ports: map[portKey]*job{}, gates: map[gateKey]*job{}, of: (*job).min}
 	for _, n := range []int{1024, 2048, 4096, 8192} {
-		p.reads[p.readKey("portable", n)] = &job{batches: []float64{float64(n) / 4, float64(n)}}
+		p.reads[p.readKey("portable", n)] = &job{batches: []float64{float64(n) / 4, float64(n), float64(n)}}
 	}
 	p.ports[portKey{"portable", unitInt8}] = &job{batches: []float64{goProbes.ports[unitInt8].ops / 8}}
 	return p
@@ -63,7 +63,7 @@ func TestBounds(t *testing.T) {
 	}
 	k := kernelCase{KernelResult: KernelResult{Tier: "portable", Bytes: 1024, Ops: 2048}, job: &job{batches: []float64{1000, 512, 700}},
 		limits: func(p *prober, tier string) []bound { return []bound{p.portBound(tier, unitInt8, 2048)} }}
-	if r := k.result(p); r.NsMin != 512 || r.NsMedian != 700 || r.GBps != 2 || r.GOPS != 4 || r.Limit != "read L1" && r.Limit != "int8 ports" || r.LimitNs != 256 || r.LimitPct != 50 {
+	if r := k.result(p); r.NsMin != 512 || r.NsMedian != 700 || r.GBps != 2 || r.GOPS != 4 || r.Limit != "read L1" && r.Limit != "int8 ports" || r.LimitNs != 256 || r.LimitPct != 50 || r.Typical != 100*1024/700.0 {
 		t.Errorf("result %+v", r)
 	}
 }

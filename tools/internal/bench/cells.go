@@ -32,7 +32,8 @@ type CellResult struct {
 	GOPS     float64 `json:"gops"`    // a multiply-add is two operations
 	Limit    string  `json:"limit"`
 	LimitNs  float64 `json:"limit_ns"`
-	LimitPct float64 `json:"limit_pct"`
+	LimitPct float64 `json:"limit_pct"`        // of the minimum, by limits that are minima
+	Typical  float64 `json:"limit_pct_median"` // of the median, by limits that are medians
 	Ops      float64 `json:"ops"`
 }
 
@@ -176,5 +177,6 @@ func (c *cellCase) result(p *prober) CellResult {
 	r.GBps, r.GOPS = read/r.NsMin, r.Ops/r.NsMin
 	b := p.bound(r.Tier, c.cost)
 	r.Limit, r.LimitNs, r.LimitPct = b.why, b.ns, Percent(b.ns, r.NsMin)
+	r.Typical = Percent(p.medians().bound(r.Tier, c.cost).ns, r.NsMedian)
 	return r
 }

@@ -135,7 +135,7 @@ func (p *prober) bound(tier string, c cost) bound {
 	}
 	for k, n := range c.gates {
 		k.tier = tier
-		gates += float64(n) * p.gates[k].min()
+		gates += float64(n) * p.of(p.gates[k])
 	}
 	if gates > 0 {
 		why.why += " + gates"

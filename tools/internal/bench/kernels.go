@@ -21,7 +21,8 @@ type KernelResult struct {
 	GOPS     float64 `json:"gops"`
 	Limit    string  `json:"limit"`
 	LimitNs  float64 `json:"limit_ns"`
-	LimitPct float64 `json:"limit_pct"`
+	LimitPct float64 `json:"limit_pct"`        // of the minimum, by limits that are minima
+	Typical  float64 `json:"limit_pct_median"` // of the median, by limits that are medians
 	Bytes    int     `json:"bytes"`
 	Ops      float64 `json:"ops"`
 }
@@ -65,9 +66,14 @@ func (k *kernelCase) result(p *prober) KernelResult {
 	res := k.KernelResult
 	res.NsMin, res.NsMedian = k.job.min(), k.job.median()
 	res.GBps, res.GOPS = float64(res.Bytes)/res.NsMin, res.Ops/res.NsMin
-	b := binding(append(k.limits(p, res.Tier), p.readBound(res.Tier, float64(res.Bytes), res.Bytes))...)
+	b := k.bound(p)
 	res.Limit, res.LimitNs, res.LimitPct = b.why, b.ns, Percent(b.ns, res.NsMin)
+	res.Typical = Percent(k.bound(p.medians()).ns, res.NsMedian)
 	return res
+}
+
+func (k *kernelCase) bound(p *prober) bound {
+	return binding(append(k.limits(p, k.Tier), p.readBound(k.Tier, float64(k.Bytes), k.Bytes))...)
 }
 
 func products(quick bool) (cases []*kernelCase) {

@@ -89,13 +89,14 @@ type prober struct {
 	reads   map[readKey]*job
 	ports   map[portKey]*job
 	gates   map[gateKey]*job
+	of      func(*job) float64 // what stands for a job: its minimum or its median
 }
 
 // maxRead bounds the memory that reading takes.
 const maxRead = 128 << 20
 
 func newProber(m *Machine, tiers []string) *prober {
-	p := &prober{machine: m, reads: map[readKey]*job{}, ports: map[portKey]*job{}, gates: map[gateKey]*job{}}
+	p := &prober{machine: m, reads: map[readKey]*job{}, ports: map[portKey]*job{}, gates: map[gateKey]*job{}, of: (*job).min}
 	p.arena = make([]byte, maxRead)
 	for i := 0; i < len(p.arena); i += 1024 {
 		p.arena[i] = 1 // or every page would be the same page of zeros
@@ -164,7 +165,7 @@ func (p *prober) readBound(tier string, bytes float64, size int) bound {
 	if j == nil {
 		return bound{}
 	}
-	return bound{why, bytes * j.min() / float64(k.bytes)}
+	return bound{why, bytes * p.of(j) / float64(k.bytes)}
 }
 
 // portBound is the time for some operations of a unit, 0 where the tier has no such unit.
@@ -173,7 +174,14 @@ func (p *prober) portBound(tier string, u unit, ops float64) bound {
 	if j == nil {
 		return bound{}
 	}
-	return bound{u.why(), ops * j.min() / tierProbes(tier).ports[u].ops}
+	return bound{u.why(), ops * p.of(j) / tierProbes(tier).ports[u].ops}
+}
+
+// medians answers with the medians.
+func (p *prober) medians() *prober {
+	m := *p
+	m.of = (*job).median
+	return &m
 }
 
 // limits lists what was found.

@@ -48,7 +48,7 @@ func (c Cell) validate() error {
 		return fmt.Errorf("cell %v: want lstm, gru or rnn", c.Kind)
 	case c.Input < 1 || c.Input > 1<<16 || c.Hidden < 1 || c.Hidden > 1<<16:
 		return fmt.Errorf("cell %d to %d: want sizes from 1 to %d", c.Input, c.Hidden, 1<<16)
-	case 8*c.Hidden*(c.Input+c.Hidden) > maxWeights:
+	case 8*int64(c.Hidden)*int64(c.Input+c.Hidden) > maxWeights:
 		return fmt.Errorf("cell %d to %d: more than %d weights", c.Input, c.Hidden, maxWeights)
 	case c.Steps < 1 || c.Steps > 1<<16:
 		return fmt.Errorf("%d steps: want 1 to %d", c.Steps, 1<<16)

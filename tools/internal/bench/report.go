@@ -114,16 +114,16 @@ func (r *Report) resultsText(w io.Writer) {
 		switch k := x.(type) {
 		case KernelResult:
 			if i == 0 {
-				t.rows = append(t.rows, []string{"tier", "kernel", "size", "columns", "ns min", "median", "GB/s", "GOP/s", "% of", "limit"})
+				t.rows = append(t.rows, []string{"tier", "kernel", "size", "columns", "ns min", "median", "GB/s", "GOP/s", "% min", "% median", "of limit"})
 			}
 			t.rows = append(t.rows, []string{k.Tier, k.Kernel, k.size(), fmt.Sprint(k.Columns), number(k.NsMin), number(k.NsMedian), number(k.GBps),
-				number(k.GOPS), percent(k.LimitPct), k.Limit})
+				number(k.GOPS), percent(k.LimitPct), percent(k.Typical), k.Limit})
 		case CellResult:
 			if i == 0 {
-				t.rows = append(t.rows, []string{"network", "tier", "ns min", "median", "p99.9", "max", "allocs", "ns a step", "% of", "limit"})
+				t.rows = append(t.rows, []string{"network", "tier", "ns min", "median", "p99.9", "max", "allocs", "ns a step", "% min", "% median", "of limit"})
 			}
 			t.rows = append(t.rows, []string{k.name(), k.Tier, number(k.NsMin), number(k.NsMedian), number(k.NsP999), number(k.NsMax),
-				number(k.Allocs), number(k.NsMin / float64(k.Steps)), percent(k.LimitPct), k.Limit})
+				number(k.Allocs), number(k.NsMin / float64(k.Steps)), percent(k.LimitPct), percent(k.Typical), k.Limit})
 		}
 	}
 	t.write(w)
@@ -191,7 +191,7 @@ func percent(p float64) string {
 	if p == 0 {
 		return "-"
 	}
-	return fmt.Sprintf("%.0f %%", p)
+	return fmt.Sprintf("%.0f", p)
 }
 
 // number prints three significant digits, and all before the point.

@@ -152,7 +152,7 @@ func (c *chart) text(w io.Writer) {
 		t.rows = append(t.rows, []string{"·", strings.TrimSpace("read " + roof.Level), number(roof.GBps) + " GB/s"})
 	}
 	for i, q := range c.Points {
-		t.rows = append(t.rows, []string{string(mark(i)), q.Label, number(q.GOPS) + " GOP/s", percent(q.Pct)})
+		t.rows = append(t.rows, []string{string(mark(i)), q.Label, number(q.GOPS) + " GOP/s", percent(q.Pct) + " %"})
 	}
 	t.write(w)
 }
