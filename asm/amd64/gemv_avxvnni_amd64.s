@@ -81,22 +81,22 @@ two:
 
 twoLoop:
 	ACTIVATIONS((DX), 4(DX), Y8, Y9)
-	BYTE  $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x46; BYTE $0x80 // vpdpbusd ymm0, ymm8, ymmword ptr [rsi - 128]
-	BYTE  $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x4e; BYTE $0xa0 // vpdpbusd ymm1, ymm8, ymmword ptr [rsi - 96]
-	BYTE  $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x56; BYTE $0xc0 // vpdpbusd ymm2, ymm8, ymmword ptr [rsi - 64]
-	BYTE  $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x5e; BYTE $0xe0 // vpdpbusd ymm3, ymm8, ymmword ptr [rsi - 32]
-	BYTE  $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x06             // vpdpbusd ymm0, ymm9, ymmword ptr [rsi]
-	BYTE  $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x4e; BYTE $0x20 // vpdpbusd ymm1, ymm9, ymmword ptr [rsi + 32]
-	BYTE  $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x56; BYTE $0x40 // vpdpbusd ymm2, ymm9, ymmword ptr [rsi + 64]
-	BYTE  $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x5e; BYTE $0x60 // vpdpbusd ymm3, ymm9, ymmword ptr [rsi + 96]
-	BYTE  $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0x60; BYTE $0x80 // vpdpbusd ymm4, ymm8, ymmword ptr [r8 - 128]
-	BYTE  $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0x68; BYTE $0xa0 // vpdpbusd ymm5, ymm8, ymmword ptr [r8 - 96]
-	BYTE  $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0x70; BYTE $0xc0 // vpdpbusd ymm6, ymm8, ymmword ptr [r8 - 64]
-	BYTE  $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0x78; BYTE $0xe0 // vpdpbusd ymm7, ymm8, ymmword ptr [r8 - 32]
-	BYTE  $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0x20             // vpdpbusd ymm4, ymm9, ymmword ptr [r8]
-	BYTE  $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0x68; BYTE $0x20 // vpdpbusd ymm5, ymm9, ymmword ptr [r8 + 32]
-	BYTE  $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0x70; BYTE $0x40 // vpdpbusd ymm6, ymm9, ymmword ptr [r8 + 64]
-	BYTE  $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0x78; BYTE $0x60 // vpdpbusd ymm7, ymm9, ymmword ptr [r8 + 96]
+	BYTE  $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x46; BYTE $0x80 // {vex} vpdpbusd ymm0, ymm8, ymmword ptr [rsi - 128]
+	BYTE  $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x4e; BYTE $0xa0 // {vex} vpdpbusd ymm1, ymm8, ymmword ptr [rsi - 96]
+	BYTE  $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x56; BYTE $0xc0 // {vex} vpdpbusd ymm2, ymm8, ymmword ptr [rsi - 64]
+	BYTE  $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x5e; BYTE $0xe0 // {vex} vpdpbusd ymm3, ymm8, ymmword ptr [rsi - 32]
+	BYTE  $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x06             // {vex} vpdpbusd ymm0, ymm9, ymmword ptr [rsi]
+	BYTE  $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x4e; BYTE $0x20 // {vex} vpdpbusd ymm1, ymm9, ymmword ptr [rsi + 32]
+	BYTE  $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x56; BYTE $0x40 // {vex} vpdpbusd ymm2, ymm9, ymmword ptr [rsi + 64]
+	BYTE  $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x5e; BYTE $0x60 // {vex} vpdpbusd ymm3, ymm9, ymmword ptr [rsi + 96]
+	BYTE  $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0x60; BYTE $0x80 // {vex} vpdpbusd ymm4, ymm8, ymmword ptr [r8 - 128]
+	BYTE  $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0x68; BYTE $0xa0 // {vex} vpdpbusd ymm5, ymm8, ymmword ptr [r8 - 96]
+	BYTE  $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0x70; BYTE $0xc0 // {vex} vpdpbusd ymm6, ymm8, ymmword ptr [r8 - 64]
+	BYTE  $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0x78; BYTE $0xe0 // {vex} vpdpbusd ymm7, ymm8, ymmword ptr [r8 - 32]
+	BYTE  $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0x20             // {vex} vpdpbusd ymm4, ymm9, ymmword ptr [r8]
+	BYTE  $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0x68; BYTE $0x20 // {vex} vpdpbusd ymm5, ymm9, ymmword ptr [r8 + 32]
+	BYTE  $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0x70; BYTE $0x40 // {vex} vpdpbusd ymm6, ymm9, ymmword ptr [r8 + 64]
+	BYTE  $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0x78; BYTE $0x60 // {vex} vpdpbusd ymm7, ymm9, ymmword ptr [r8 + 96]
 	ADDQ  $8, DX
 	ADDQ  $256, SI
 	ADDQ  $256, R8
@@ -133,14 +133,14 @@ one:
 
 oneLoop:
 	ACTIVATIONS((DX), 4(DX), Y8, Y9)
-	BYTE   $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x46; BYTE $0x80 // vpdpbusd ymm0, ymm8, ymmword ptr [rsi - 128]
-	BYTE   $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x4e; BYTE $0xa0 // vpdpbusd ymm1, ymm8, ymmword ptr [rsi - 96]
-	BYTE   $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x56; BYTE $0xc0 // vpdpbusd ymm2, ymm8, ymmword ptr [rsi - 64]
-	BYTE   $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x5e; BYTE $0xe0 // vpdpbusd ymm3, ymm8, ymmword ptr [rsi - 32]
-	BYTE   $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x26             // vpdpbusd ymm4, ymm9, ymmword ptr [rsi]
-	BYTE   $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x6e; BYTE $0x20 // vpdpbusd ymm5, ymm9, ymmword ptr [rsi + 32]
-	BYTE   $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x76; BYTE $0x40 // vpdpbusd ymm6, ymm9, ymmword ptr [rsi + 64]
-	BYTE   $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x7e; BYTE $0x60 // vpdpbusd ymm7, ymm9, ymmword ptr [rsi + 96]
+	BYTE   $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x46; BYTE $0x80 // {vex} vpdpbusd ymm0, ymm8, ymmword ptr [rsi - 128]
+	BYTE   $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x4e; BYTE $0xa0 // {vex} vpdpbusd ymm1, ymm8, ymmword ptr [rsi - 96]
+	BYTE   $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x56; BYTE $0xc0 // {vex} vpdpbusd ymm2, ymm8, ymmword ptr [rsi - 64]
+	BYTE   $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x5e; BYTE $0xe0 // {vex} vpdpbusd ymm3, ymm8, ymmword ptr [rsi - 32]
+	BYTE   $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x26             // {vex} vpdpbusd ymm4, ymm9, ymmword ptr [rsi]
+	BYTE   $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x6e; BYTE $0x20 // {vex} vpdpbusd ymm5, ymm9, ymmword ptr [rsi + 32]
+	BYTE   $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x76; BYTE $0x40 // {vex} vpdpbusd ymm6, ymm9, ymmword ptr [rsi + 64]
+	BYTE   $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x7e; BYTE $0x60 // {vex} vpdpbusd ymm7, ymm9, ymmword ptr [rsi + 96]
 	ADDQ   $8, DX
 	ADDQ   $256, SI
 	SUBQ   $2, AX
@@ -211,29 +211,29 @@ loop2:
 	ACTIVATIONS((DX), 4(DX), Y8, Y11)
 	ACTIVATIONS((DX)(R15*1), 4(DX)(R15*1), Y9, Y12)
 	VMOVDQU -128(SI), Y13
-	BYTE    $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0xc5 // vpdpbusd ymm0, ymm8, ymm13
-	BYTE    $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xe5 // vpdpbusd ymm4, ymm9, ymm13
+	BYTE    $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0xc5 // {vex} vpdpbusd ymm0, ymm8, ymm13
+	BYTE    $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xe5 // {vex} vpdpbusd ymm4, ymm9, ymm13
 	VMOVDQU -96(SI), Y13
-	BYTE    $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0xcd // vpdpbusd ymm1, ymm8, ymm13
-	BYTE    $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xed // vpdpbusd ymm5, ymm9, ymm13
+	BYTE    $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0xcd // {vex} vpdpbusd ymm1, ymm8, ymm13
+	BYTE    $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xed // {vex} vpdpbusd ymm5, ymm9, ymm13
 	VMOVDQU -64(SI), Y13
-	BYTE    $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0xd5 // vpdpbusd ymm2, ymm8, ymm13
-	BYTE    $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xf5 // vpdpbusd ymm6, ymm9, ymm13
+	BYTE    $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0xd5 // {vex} vpdpbusd ymm2, ymm8, ymm13
+	BYTE    $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xf5 // {vex} vpdpbusd ymm6, ymm9, ymm13
 	VMOVDQU -32(SI), Y13
-	BYTE    $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0xdd // vpdpbusd ymm3, ymm8, ymm13
-	BYTE    $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xfd // vpdpbusd ymm7, ymm9, ymm13
+	BYTE    $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0xdd // {vex} vpdpbusd ymm3, ymm8, ymm13
+	BYTE    $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xfd // {vex} vpdpbusd ymm7, ymm9, ymm13
 	VMOVDQU (SI), Y13
-	BYTE    $0xc4; BYTE $0xc2; BYTE $0x25; BYTE $0x50; BYTE $0xc5 // vpdpbusd ymm0, ymm11, ymm13
-	BYTE    $0xc4; BYTE $0xc2; BYTE $0x1d; BYTE $0x50; BYTE $0xe5 // vpdpbusd ymm4, ymm12, ymm13
+	BYTE    $0xc4; BYTE $0xc2; BYTE $0x25; BYTE $0x50; BYTE $0xc5 // {vex} vpdpbusd ymm0, ymm11, ymm13
+	BYTE    $0xc4; BYTE $0xc2; BYTE $0x1d; BYTE $0x50; BYTE $0xe5 // {vex} vpdpbusd ymm4, ymm12, ymm13
 	VMOVDQU 32(SI), Y13
-	BYTE    $0xc4; BYTE $0xc2; BYTE $0x25; BYTE $0x50; BYTE $0xcd // vpdpbusd ymm1, ymm11, ymm13
-	BYTE    $0xc4; BYTE $0xc2; BYTE $0x1d; BYTE $0x50; BYTE $0xed // vpdpbusd ymm5, ymm12, ymm13
+	BYTE    $0xc4; BYTE $0xc2; BYTE $0x25; BYTE $0x50; BYTE $0xcd // {vex} vpdpbusd ymm1, ymm11, ymm13
+	BYTE    $0xc4; BYTE $0xc2; BYTE $0x1d; BYTE $0x50; BYTE $0xed // {vex} vpdpbusd ymm5, ymm12, ymm13
 	VMOVDQU 64(SI), Y13
-	BYTE    $0xc4; BYTE $0xc2; BYTE $0x25; BYTE $0x50; BYTE $0xd5 // vpdpbusd ymm2, ymm11, ymm13
-	BYTE    $0xc4; BYTE $0xc2; BYTE $0x1d; BYTE $0x50; BYTE $0xf5 // vpdpbusd ymm6, ymm12, ymm13
+	BYTE    $0xc4; BYTE $0xc2; BYTE $0x25; BYTE $0x50; BYTE $0xd5 // {vex} vpdpbusd ymm2, ymm11, ymm13
+	BYTE    $0xc4; BYTE $0xc2; BYTE $0x1d; BYTE $0x50; BYTE $0xf5 // {vex} vpdpbusd ymm6, ymm12, ymm13
 	VMOVDQU 96(SI), Y13
-	BYTE    $0xc4; BYTE $0xc2; BYTE $0x25; BYTE $0x50; BYTE $0xdd // vpdpbusd ymm3, ymm11, ymm13
-	BYTE    $0xc4; BYTE $0xc2; BYTE $0x1d; BYTE $0x50; BYTE $0xfd // vpdpbusd ymm7, ymm12, ymm13
+	BYTE    $0xc4; BYTE $0xc2; BYTE $0x25; BYTE $0x50; BYTE $0xdd // {vex} vpdpbusd ymm3, ymm11, ymm13
+	BYTE    $0xc4; BYTE $0xc2; BYTE $0x1d; BYTE $0x50; BYTE $0xfd // {vex} vpdpbusd ymm7, ymm12, ymm13
 	ADDQ    $8, DX
 	ADDQ    $256, SI
 	SUBQ    $2, AX
