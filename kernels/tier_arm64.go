@@ -116,13 +116,24 @@ func mulI8DOTPROD(m *MatrixI8, sums []int32, x []int8, n int) {
 }
 
 func linear8NEON(l *LinearI8, q []int8, y, add, x []float32, stride, n int) {
-	l.linear8(q, y, add, x, stride, n, false)
+	if n > 1 || len(l.W.data) > callBytes || l.W.Cols < 4 {
+		l.linear8(q, y, add, x, stride, n, false)
+		return
+	}
+	arm64.QuantiseI8(&q[0], &x[0], &l.Inv[0], &armConsts[0][0], l.W.Cols)
+	arm64.GemvNEON(unsafe.Pointer(&y[0]), &l.W.data[0], &q[0], &l.Scale[0], &add[0], l.W.PaddedCols()/GroupCols, l.W.PaddedRows()/PanelRows)
 }
 
 func linear8DOTPROD(l *LinearI8, q []int8, y, add, x []float32, stride, n int) {
-	l.linear8(q, y, add, x, stride, n, true)
+	if n > 1 || len(l.W.data) > callBytes || l.W.Cols < 4 {
+		l.linear8(q, y, add, x, stride, n, true)
+		return
+	}
+	arm64.QuantiseI8(&q[0], &x[0], &l.Inv[0], &armConsts[0][0], l.W.Cols)
+	arm64.GemvDOTPROD(unsafe.Pointer(&y[0]), &l.W.data[0], &q[0], &l.Scale[0], &add[0], l.W.PaddedCols()/GroupCols, l.W.PaddedRows()/PanelRows)
 }
 
+// linear8 is the general case: several columns, or more weights than one call takes.
 func (l *LinearI8) linear8(q []int8, y, add, x []float32, stride, n int, dot bool) {
 	rows, cols := l.W.PaddedRows(), l.W.PaddedCols()
 	for j := range n {

@@ -11,24 +11,69 @@ TEXT ·GemvNEON(SB), NOSPLIT, $0-56
 	WORD $0xa9411003 // ldp x3, x4, [x0, #16]
 	WORD $0xa9421805 // ldp x5, x6, [x0, #32]
 	WORD $0xf9401807 // ldr x7, [x0, #48]
-	WORD $0x4f000410 // movi v16.4s, #0
-	WORD $0x4f000411 // movi v17.4s, #0
-	WORD $0x4f000412 // movi v18.4s, #0
-	WORD $0x4f000413 // movi v19.4s, #0
-	WORD $0x4f000414 // movi v20.4s, #0
-	WORD $0x4f000415 // movi v21.4s, #0
-	WORD $0x4f000416 // movi v22.4s, #0
-	WORD $0x4f000417 // movi v23.4s, #0
-	WORD $0x4f000418 // movi v24.4s, #0
-	WORD $0x4f000419 // movi v25.4s, #0
-	WORD $0x4f00041a // movi v26.4s, #0
-	WORD $0x4f00041b // movi v27.4s, #0
-	WORD $0x4f00041c // movi v28.4s, #0
-	WORD $0x4f00041d // movi v29.4s, #0
-	WORD $0x4f00041e // movi v30.4s, #0
-	WORD $0x4f00041f // movi v31.4s, #0
 	WORD $0xaa0303e8 // mov x8, x3
 	WORD $0xaa0603e9 // mov x9, x6
+	WORD $0x4d60c900 // ld2r { v0.4s, v1.4s }, [x8]
+	WORD $0xad400c42 // ldp q2, q3, [x2]
+	WORD $0xad411c46 // ldp q6, q7, [x2, #32]
+	WORD $0xad441444 // ldp q4, q5, [x2, #128]
+	WORD $0x0e20c04a // smull v10.8h, v2.8b, v0.8b
+	WORD $0x4e20c04b // smull2 v11.8h, v2.16b, v0.16b
+	WORD $0x0e20c06c // smull v12.8h, v3.8b, v0.8b
+	WORD $0x4e20c06d // smull2 v13.8h, v3.16b, v0.16b
+	WORD $0xad452448 // ldp q8, q9, [x2, #160]
+	WORD $0x0e20c0ce // smull v14.8h, v6.8b, v0.8b
+	WORD $0x4e20c0cf // smull2 v15.8h, v6.16b, v0.16b
+	WORD $0x0e21808a // smlal v10.8h, v4.8b, v1.8b
+	WORD $0x4e21808b // smlal2 v11.8h, v4.16b, v1.16b
+	WORD $0xad420c42 // ldp q2, q3, [x2, #64]
+	WORD $0x0e2180ac // smlal v12.8h, v5.8b, v1.8b
+	WORD $0x4e2180ad // smlal2 v13.8h, v5.16b, v1.16b
+	WORD $0x0e21810e // smlal v14.8h, v8.8b, v1.8b
+	WORD $0x4e21810f // smlal2 v15.8h, v8.16b, v1.16b
+	WORD $0xad461444 // ldp q4, q5, [x2, #192]
+	WORD $0x4e602950 // saddlp v16.4s, v10.8h
+	WORD $0x4e602971 // saddlp v17.4s, v11.8h
+	WORD $0x0e20c0ea // smull v10.8h, v7.8b, v0.8b
+	WORD $0x4e20c0eb // smull2 v11.8h, v7.16b, v0.16b
+	WORD $0x4e602992 // saddlp v18.4s, v12.8h
+	WORD $0x4e6029b3 // saddlp v19.4s, v13.8h
+	WORD $0xad431c46 // ldp q6, q7, [x2, #96]
+	WORD $0x0e20c04c // smull v12.8h, v2.8b, v0.8b
+	WORD $0x4e20c04d // smull2 v13.8h, v2.16b, v0.16b
+	WORD $0x4e6029d4 // saddlp v20.4s, v14.8h
+	WORD $0x4e6029f5 // saddlp v21.4s, v15.8h
+	WORD $0x0e20c06e // smull v14.8h, v3.8b, v0.8b
+	WORD $0x4e20c06f // smull2 v15.8h, v3.16b, v0.16b
+	WORD $0x0e21812a // smlal v10.8h, v9.8b, v1.8b
+	WORD $0x4e21812b // smlal2 v11.8h, v9.16b, v1.16b
+	WORD $0xad472448 // ldp q8, q9, [x2, #224]
+	WORD $0x0e21808c // smlal v12.8h, v4.8b, v1.8b
+	WORD $0x4e21808d // smlal2 v13.8h, v4.16b, v1.16b
+	WORD $0x0e2180ae // smlal v14.8h, v5.8b, v1.8b
+	WORD $0x4e2180af // smlal2 v15.8h, v5.16b, v1.16b
+	WORD $0x4e602956 // saddlp v22.4s, v10.8h
+	WORD $0x4e602977 // saddlp v23.4s, v11.8h
+	WORD $0x0e20c0ca // smull v10.8h, v6.8b, v0.8b
+	WORD $0x4e20c0cb // smull2 v11.8h, v6.16b, v0.16b
+	WORD $0x4e602998 // saddlp v24.4s, v12.8h
+	WORD $0x4e6029b9 // saddlp v25.4s, v13.8h
+	WORD $0x0e20c0ec // smull v12.8h, v7.8b, v0.8b
+	WORD $0x4e20c0ed // smull2 v13.8h, v7.16b, v0.16b
+	WORD $0x4e6029da // saddlp v26.4s, v14.8h
+	WORD $0x4e6029fb // saddlp v27.4s, v15.8h
+	WORD $0x0e21810a // smlal v10.8h, v8.8b, v1.8b
+	WORD $0x4e21810b // smlal2 v11.8h, v8.16b, v1.16b
+	WORD $0x0e21812c // smlal v12.8h, v9.8b, v1.8b
+	WORD $0x4e21812d // smlal2 v13.8h, v9.16b, v1.16b
+	WORD $0x4e60295c // saddlp v28.4s, v10.8h
+	WORD $0x4e60297d // saddlp v29.4s, v11.8h
+	WORD $0x4e60299e // saddlp v30.4s, v12.8h
+	WORD $0x4e6029bf // saddlp v31.4s, v13.8h
+	WORD $0x91040042 // add x2, x2, #256
+	WORD $0x91002108 // add x8, x8, #8
+	WORD $0xf1000929 // subs x9, x9, #2
+	WORD $0x540007c0 // b.eq #248
 	WORD $0x4d60c900 // ld2r { v0.4s, v1.4s }, [x8]
 	WORD $0xad400c42 // ldp q2, q3, [x2]
 	WORD $0xad411c46 // ldp q6, q7, [x2, #32]
@@ -128,13 +173,13 @@ TEXT ·GemvNEON(SB), NOSPLIT, $0-56
 	WORD $0x4e23cee7 // fmla v7.4s, v23.4s, v3.4s
 	WORD $0xac811424 // stp q4, q5, [x1], #32
 	WORD $0xac811c26 // stp q6, q7, [x1], #32
-	WORD $0x54fff161 // b.ne #-468
+	WORD $0x54ffebc1 // b.ne #-648
 	RET
 	WORD $0xac814430 // stp q16, q17, [x1], #32
 	WORD $0xac814c32 // stp q18, q19, [x1], #32
 	WORD $0xac815434 // stp q20, q21, [x1], #32
 	WORD $0xac815c36 // stp q22, q23, [x1], #32
-	WORD $0x54fff0a1 // b.ne #-492
+	WORD $0x54ffeb01 // b.ne #-672
 	RET
 
 // func Gemv2NEON(y unsafe.Pointer, stride int, w, x *int8, scale, add *float32, groups, panels int)
@@ -150,25 +195,68 @@ TEXT ·Gemv2NEON(SB), NOSPLIT, $0-64
 	WORD $0x91010210 // add x16, x16, #64
 	WORD $0x928007f1 // mov x17, #-64
 	WORD $0x8b06086e // add x14, x3, x6, lsl #2
-	WORD $0x4f000410 // movi v16.4s, #0
-	WORD $0x4f000411 // movi v17.4s, #0
-	WORD $0x4f000412 // movi v18.4s, #0
-	WORD $0x4f000413 // movi v19.4s, #0
-	WORD $0x4f000414 // movi v20.4s, #0
-	WORD $0x4f000415 // movi v21.4s, #0
-	WORD $0x4f000416 // movi v22.4s, #0
-	WORD $0x4f000417 // movi v23.4s, #0
-	WORD $0x4f000418 // movi v24.4s, #0
-	WORD $0x4f000419 // movi v25.4s, #0
-	WORD $0x4f00041a // movi v26.4s, #0
-	WORD $0x4f00041b // movi v27.4s, #0
-	WORD $0x4f00041c // movi v28.4s, #0
-	WORD $0x4f00041d // movi v29.4s, #0
-	WORD $0x4f00041e // movi v30.4s, #0
-	WORD $0x4f00041f // movi v31.4s, #0
 	WORD $0xaa0303e8 // mov x8, x3
 	WORD $0xaa0e03ea // mov x10, x14
 	WORD $0xaa0603e9 // mov x9, x6
+	WORD $0x4d60c900 // ld2r { v0.4s, v1.4s }, [x8]
+	WORD $0xad401444 // ldp q4, q5, [x2]
+	WORD $0x4d60c942 // ld2r { v2.4s, v3.4s }, [x10]
+	WORD $0xad441c46 // ldp q6, q7, [x2, #128]
+	WORD $0x0e20c08a // smull v10.8h, v4.8b, v0.8b
+	WORD $0x4e20c08b // smull2 v11.8h, v4.16b, v0.16b
+	WORD $0x0e22c08c // smull v12.8h, v4.8b, v2.8b
+	WORD $0x4e22c08d // smull2 v13.8h, v4.16b, v2.16b
+	WORD $0x0e20c0ae // smull v14.8h, v5.8b, v0.8b
+	WORD $0x4e20c0af // smull2 v15.8h, v5.16b, v0.16b
+	WORD $0xad412448 // ldp q8, q9, [x2, #32]
+	WORD $0x0e2180ca // smlal v10.8h, v6.8b, v1.8b
+	WORD $0x4e2180cb // smlal2 v11.8h, v6.16b, v1.16b
+	WORD $0x0e2380cc // smlal v12.8h, v6.8b, v3.8b
+	WORD $0x4e2380cd // smlal2 v13.8h, v6.16b, v3.16b
+	WORD $0x0e2180ee // smlal v14.8h, v7.8b, v1.8b
+	WORD $0x4e2180ef // smlal2 v15.8h, v7.16b, v1.16b
+	WORD $0x4e602950 // saddlp v16.4s, v10.8h
+	WORD $0x4e602971 // saddlp v17.4s, v11.8h
+	WORD $0x0e22c0aa // smull v10.8h, v5.8b, v2.8b
+	WORD $0x4e22c0ab // smull2 v11.8h, v5.16b, v2.16b
+	WORD $0xad451444 // ldp q4, q5, [x2, #160]
+	WORD $0x4e602998 // saddlp v24.4s, v12.8h
+	WORD $0x4e6029b9 // saddlp v25.4s, v13.8h
+	WORD $0x0e20c10c // smull v12.8h, v8.8b, v0.8b
+	WORD $0x4e20c10d // smull2 v13.8h, v8.16b, v0.16b
+	WORD $0x4e6029d2 // saddlp v18.4s, v14.8h
+	WORD $0x4e6029f3 // saddlp v19.4s, v15.8h
+	WORD $0x0e22c10e // smull v14.8h, v8.8b, v2.8b
+	WORD $0x4e22c10f // smull2 v15.8h, v8.16b, v2.16b
+	WORD $0x0e2380ea // smlal v10.8h, v7.8b, v3.8b
+	WORD $0x4e2380eb // smlal2 v11.8h, v7.16b, v3.16b
+	WORD $0x0e21808c // smlal v12.8h, v4.8b, v1.8b
+	WORD $0x4e21808d // smlal2 v13.8h, v4.16b, v1.16b
+	WORD $0x0e23808e // smlal v14.8h, v4.8b, v3.8b
+	WORD $0x4e23808f // smlal2 v15.8h, v4.16b, v3.16b
+	WORD $0x4e60295a // saddlp v26.4s, v10.8h
+	WORD $0x4e60297b // saddlp v27.4s, v11.8h
+	WORD $0x0e20c12a // smull v10.8h, v9.8b, v0.8b
+	WORD $0x4e20c12b // smull2 v11.8h, v9.16b, v0.16b
+	WORD $0x4e602994 // saddlp v20.4s, v12.8h
+	WORD $0x4e6029b5 // saddlp v21.4s, v13.8h
+	WORD $0x0e22c12c // smull v12.8h, v9.8b, v2.8b
+	WORD $0x4e22c12d // smull2 v13.8h, v9.16b, v2.16b
+	WORD $0x4e6029dc // saddlp v28.4s, v14.8h
+	WORD $0x4e6029fd // saddlp v29.4s, v15.8h
+	WORD $0x0e2180aa // smlal v10.8h, v5.8b, v1.8b
+	WORD $0x4e2180ab // smlal2 v11.8h, v5.16b, v1.16b
+	WORD $0x0e2380ac // smlal v12.8h, v5.8b, v3.8b
+	WORD $0x4e2380ad // smlal2 v13.8h, v5.16b, v3.16b
+	WORD $0x4e602956 // saddlp v22.4s, v10.8h
+	WORD $0x4e602977 // saddlp v23.4s, v11.8h
+	WORD $0x4e60299e // saddlp v30.4s, v12.8h
+	WORD $0x4e6029bf // saddlp v31.4s, v13.8h
+	WORD $0x91040042 // add x2, x2, #256
+	WORD $0x91002108 // add x8, x8, #8
+	WORD $0x9100214a // add x10, x10, #8
+	WORD $0xf1000929 // subs x9, x9, #2
+	WORD $0x54000780 // b.eq #240
 	WORD $0x4d60c900 // ld2r { v0.4s, v1.4s }, [x8]
 	WORD $0xad401444 // ldp q4, q5, [x2]
 	WORD $0x4d60c942 // ld2r { v2.4s, v3.4s }, [x10]
@@ -266,12 +354,12 @@ TEXT ·Gemv2NEON(SB), NOSPLIT, $0-64
 	WORD $0x4e23cee7 // fmla v7.4s, v23.4s, v3.4s
 	WORD $0xac811424 // stp q4, q5, [x1], #32
 	WORD $0xac811c26 // stp q6, q7, [x1], #32
-	WORD $0x54fff181 // b.ne #-464
+	WORD $0x54ffec21 // b.ne #-636
 	RET
 	WORD $0x8b0f0029 // add x9, x1, x15
 	WORD $0xac814430 // stp q16, q17, [x1], #32
 	WORD $0xac814c32 // stp q18, q19, [x1], #32
 	WORD $0xad005534 // stp q20, q21, [x9]
 	WORD $0xad015d36 // stp q22, q23, [x9, #32]
-	WORD $0x54fff0a1 // b.ne #-492
+	WORD $0x54ffeb41 // b.ne #-664
 	RET

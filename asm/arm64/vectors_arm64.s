@@ -109,8 +109,8 @@ TEXT ·QuantiseI8(SB), NOSPLIT, $0-40
 	WORD $0xf940100c // ldr x12, [x0, #32]
 	WORD $0xa9402c08 // ldp x8, x11, [x0]
 	WORD $0xa941240a // ldp x10, x9, [x0, #16]
-	WORD $0xf100219f // cmp x12, #8
-	WORD $0x5400032a // b.ge #100
+	WORD $0xf1001d9f // cmp x12, #7
+	WORD $0x54000328 // b.hi #100
 	WORD $0x8b0c010d // add x13, x8, x12
 	WORD $0xd37ef58c // lsl x12, x12, #2
 	WORD $0x8b0c016e // add x14, x11, x12
@@ -135,9 +135,31 @@ TEXT ·QuantiseI8(SB), NOSPLIT, $0-40
 	WORD $0xbd000100 // str s0, [x8]
 	WORD $0x0d0091a0 // st1 { v0.s }[1], [x13]
 	RET
-	WORD $0x5280010d // mov w13, #8
+	WORD $0xd343fd8d // lsr x13, x12, #3
+	WORD $0xacc10560 // ldp q0, q1, [x11], #32
+	WORD $0xf10005ad // subs x13, x13, #1
+	WORD $0xacc10d42 // ldp q2, q3, [x10], #32
+	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
+	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
+	WORD $0xad4c0d22 // ldp q2, q3, [x9, #384]
+	WORD $0x4ea2c400 // fminnm v0.4s, v0.4s, v2.4s
+	WORD $0x4ea2c421 // fminnm v1.4s, v1.4s, v2.4s
+	WORD $0x3dc07122 // ldr q2, [x9, #448]
+	WORD $0x4e23c400 // fmaxnm v0.4s, v0.4s, v3.4s
+	WORD $0x4e23c421 // fmaxnm v1.4s, v1.4s, v3.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x4e411800 // uzp1 v0.8h, v0.8h, v1.8h
+	WORD $0x0e212800 // xtn v0.8b, v0.8h
+	WORD $0xfc008500 // str d0, [x8], #8
+	WORD $0x54fffe01 // b.ne #-64
+	WORD $0xf240099f // tst x12, #0x7
+	WORD $0x54000280 // b.eq #80
+	WORD $0xb27df18c // orr x12, x12, #0xfffffffffffffff8
+	WORD $0xd37ef58d // lsl x13, x12, #2
+	WORD $0x8b0d016b // add x11, x11, x13
+	WORD $0x8b0d014a // add x10, x10, x13
 	WORD $0xad400560 // ldp q0, q1, [x11]
-	WORD $0xf100259f // cmp x12, #9
 	WORD $0xad400d42 // ldp q2, q3, [x10]
 	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
 	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
@@ -151,33 +173,25 @@ TEXT ·QuantiseI8(SB), NOSPLIT, $0-40
 	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
 	WORD $0x4e411800 // uzp1 v0.8h, v0.8h, v1.8h
 	WORD $0x0e212800 // xtn v0.8b, v0.8h
-	WORD $0xfd000100 // str d0, [x8]
-	WORD $0x54fffdcb // b.lt #-72
-	WORD $0xd100218c // sub x12, x12, #8
-	WORD $0xf100219f // cmp x12, #8
-	WORD $0x9a8db18e // csel x14, x12, x13, lt
-	WORD $0x8b0e0108 // add x8, x8, x14
-	WORD $0xd37ef5ce // lsl x14, x14, #2
-	WORD $0x8b0e016b // add x11, x11, x14
-	WORD $0x8b0e014a // add x10, x10, x14
-	WORD $0x17ffffe8 // b #-96
+	WORD $0xfc2c6900 // str d0, [x8, x12]
+	RET
 
 // func QuantiseI16(hi, lo *int8, x, inv, k *float32, n int)
 TEXT ·QuantiseI16(SB), NOSPLIT, $0-48
 	MOVD $hi+0(FP), R0
-	WORD $0xa942340a // ldp x10, x13, [x0, #32]
+	WORD $0xa9422c0a // ldp x10, x11, [x0, #32]
 	WORD $0xa9402009 // ldp x9, x8, [x0]
-	WORD $0xa9412c0c // ldp x12, x11, [x0, #16]
-	WORD $0xf10021bf // cmp x13, #8
-	WORD $0x5400054a // b.ge #168
-	WORD $0xd10011ad // sub x13, x13, #4
-	WORD $0x3dc00180 // ldr q0, [x12]
-	WORD $0xd37ef5af // lsl x15, x13, #2
-	WORD $0x3dc00162 // ldr q2, [x11]
+	WORD $0xa941300d // ldp x13, x12, [x0, #16]
+	WORD $0xf1001d7f // cmp x11, #7
+	WORD $0x5400054c // b.gt #168
+	WORD $0xd100116b // sub x11, x11, #4
+	WORD $0x3dc001a0 // ldr q0, [x13]
+	WORD $0xd37ef56f // lsl x15, x11, #2
+	WORD $0x3dc00182 // ldr q2, [x12]
 	WORD $0x3dc07945 // ldr q5, [x10, #480]
-	WORD $0x8b0d012e // add x14, x9, x13
-	WORD $0x3cef6981 // ldr q1, [x12, x15]
-	WORD $0x3cef6963 // ldr q3, [x11, x15]
+	WORD $0x8b0b012e // add x14, x9, x11
+	WORD $0x3cef69a1 // ldr q1, [x13, x15]
+	WORD $0x3cef6983 // ldr q3, [x12, x15]
 	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
 	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
 	WORD $0xad4d0d42 // ldp q2, q3, [x10, #416]
@@ -199,7 +213,7 @@ TEXT ·QuantiseI16(SB), NOSPLIT, $0-48
 	WORD $0x0e212842 // xtn v2.8b, v2.8h
 	WORD $0x4ea5c400 // fminnm v0.4s, v0.4s, v5.4s
 	WORD $0xbd000122 // str s2, [x9]
-	WORD $0x8b0d0109 // add x9, x8, x13
+	WORD $0x8b0b0109 // add x9, x8, x11
 	WORD $0x0d0091c2 // st1 { v2.s }[1], [x14]
 	WORD $0x4ea5c421 // fminnm v1.4s, v1.4s, v5.4s
 	WORD $0x4e26c400 // fmaxnm v0.4s, v0.4s, v6.4s
@@ -211,10 +225,14 @@ TEXT ·QuantiseI16(SB), NOSPLIT, $0-48
 	WORD $0xbd000100 // str s0, [x8]
 	WORD $0x0d009120 // st1 { v0.s }[1], [x9]
 	RET
-	WORD $0x5280010e // mov w14, #8
-	WORD $0xad400580 // ldp q0, q1, [x12]
-	WORD $0xf10025bf // cmp x13, #9
-	WORD $0xad400d62 // ldp q2, q3, [x11]
+	WORD $0x9100418c // add x12, x12, #16
+	WORD $0x910041ad // add x13, x13, #16
+	WORD $0xd343fd6e // lsr x14, x11, #3
+	WORD $0xad7f85a0 // ldp q0, q1, [x13, #-16]
+	WORD $0xf10005ce // subs x14, x14, #1
+	WORD $0x910081ad // add x13, x13, #32
+	WORD $0xad7f8d82 // ldp q2, q3, [x12, #-16]
+	WORD $0x9100818c // add x12, x12, #32
 	WORD $0x3dc07945 // ldr q5, [x10, #480]
 	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
 	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
@@ -236,7 +254,7 @@ TEXT ·QuantiseI16(SB), NOSPLIT, $0-48
 	WORD $0xad4c1945 // ldp q5, q6, [x10, #384]
 	WORD $0x0e212842 // xtn v2.8b, v2.8h
 	WORD $0x4ea5c400 // fminnm v0.4s, v0.4s, v5.4s
-	WORD $0xfd000122 // str d2, [x9]
+	WORD $0xfc008522 // str d2, [x9], #8
 	WORD $0x4ea5c421 // fminnm v1.4s, v1.4s, v5.4s
 	WORD $0x4e26c400 // fmaxnm v0.4s, v0.4s, v6.4s
 	WORD $0x4e26c421 // fmaxnm v1.4s, v1.4s, v6.4s
@@ -244,17 +262,47 @@ TEXT ·QuantiseI16(SB), NOSPLIT, $0-48
 	WORD $0x4e21d481 // fadd v1.4s, v4.4s, v1.4s
 	WORD $0x4e411800 // uzp1 v0.8h, v0.8h, v1.8h
 	WORD $0x0e212800 // xtn v0.8b, v0.8h
-	WORD $0xfd000100 // str d0, [x8]
-	WORD $0x54fffbab // b.lt #-140
-	WORD $0xd10021ad // sub x13, x13, #8
-	WORD $0xf10021bf // cmp x13, #8
-	WORD $0x9a8eb1af // csel x15, x13, x14, lt
-	WORD $0x8b0f0129 // add x9, x9, x15
-	WORD $0x8b0f0108 // add x8, x8, x15
-	WORD $0xd37ef5ef // lsl x15, x15, #2
-	WORD $0x8b0f018c // add x12, x12, x15
-	WORD $0x8b0f016b // add x11, x11, x15
-	WORD $0x17ffffd6 // b #-168
+	WORD $0xfc008500 // str d0, [x8], #8
+	WORD $0x54fffba1 // b.ne #-140
+	WORD $0xf240097f // tst x11, #0x7
+	WORD $0x540004a0 // b.eq #148
+	WORD $0xb27df16b // orr x11, x11, #0xfffffffffffffff8
+	WORD $0x3dc07945 // ldr q5, [x10, #480]
+	WORD $0xd37ef56e // lsl x14, x11, #2
+	WORD $0x8b0e01ad // add x13, x13, x14
+	WORD $0x8b0e018c // add x12, x12, x14
+	WORD $0xad7f85a0 // ldp q0, q1, [x13, #-16]
+	WORD $0xad7f8d82 // ldp q2, q3, [x12, #-16]
+	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
+	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
+	WORD $0xad4d0d42 // ldp q2, q3, [x10, #416]
+	WORD $0x4ea2c400 // fminnm v0.4s, v0.4s, v2.4s
+	WORD $0x4ea2c421 // fminnm v1.4s, v1.4s, v2.4s
+	WORD $0xad4e0944 // ldp q4, q2, [x10, #448]
+	WORD $0x4e23c400 // fmaxnm v0.4s, v0.4s, v3.4s
+	WORD $0x4e23c421 // fmaxnm v1.4s, v1.4s, v3.4s
+	WORD $0x6e22dc03 // fmul v3.4s, v0.4s, v2.4s
+	WORD $0x6e22dc22 // fmul v2.4s, v1.4s, v2.4s
+	WORD $0x4e24d463 // fadd v3.4s, v3.4s, v4.4s
+	WORD $0x4e24d442 // fadd v2.4s, v2.4s, v4.4s
+	WORD $0x4ea4d466 // fsub v6.4s, v3.4s, v4.4s
+	WORD $0x4ea6cca0 // fmls v0.4s, v5.4s, v6.4s
+	WORD $0x4ea4d446 // fsub v6.4s, v2.4s, v4.4s
+	WORD $0x4e421862 // uzp1 v2.8h, v3.8h, v2.8h
+	WORD $0x4ea6cca1 // fmls v1.4s, v5.4s, v6.4s
+	WORD $0xad4c1945 // ldp q5, q6, [x10, #384]
+	WORD $0x0e212842 // xtn v2.8b, v2.8h
+	WORD $0x4ea5c400 // fminnm v0.4s, v0.4s, v5.4s
+	WORD $0xfc2b6922 // str d2, [x9, x11]
+	WORD $0x4ea5c421 // fminnm v1.4s, v1.4s, v5.4s
+	WORD $0x4e26c400 // fmaxnm v0.4s, v0.4s, v6.4s
+	WORD $0x4e26c421 // fmaxnm v1.4s, v1.4s, v6.4s
+	WORD $0x4e20d480 // fadd v0.4s, v4.4s, v0.4s
+	WORD $0x4e21d481 // fadd v1.4s, v4.4s, v1.4s
+	WORD $0x4e411800 // uzp1 v0.8h, v0.8h, v1.8h
+	WORD $0x0e212800 // xtn v0.8b, v0.8h
+	WORD $0xfc2b6900 // str d0, [x8, x11]
+	RET
 
 // func Dequantise(y *float32, sums *int32, scale, add *float32, n int)
 TEXT ·Dequantise(SB), NOSPLIT, $0-40

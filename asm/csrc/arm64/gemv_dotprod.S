@@ -37,7 +37,7 @@ FUNC GemvDOTPROD
 	subs x9, x6, #4
 	b.lt 3f
 2:
-	// LLVM-MCA-BEGIN GemvDOTPROD
+	// LLVM-MCA-BEGIN GemvDOTPROD 512
 	ldr q0, [x8], #16
 	subs x9, x9, #4
 	GROUP 0, 0
@@ -108,7 +108,7 @@ FUNC Gemv2DOTPROD
 	subs x9, x6, #4
 	b.lt 3f
 2:
-	// LLVM-MCA-BEGIN Gemv2DOTPROD
+	// LLVM-MCA-BEGIN Gemv2DOTPROD 1024
 	ldr q0, [x8], #16
 	ldr q1, [x10], #16
 	subs x9, x9, #4
@@ -190,7 +190,7 @@ FUNC Gemv4DOTPROD
 	subs x9, x6, #4
 	b.lt 3f
 2:
-	// LLVM-MCA-BEGIN Gemv4DOTPROD
+	// LLVM-MCA-BEGIN Gemv4DOTPROD 1024
 	ldr q0, [x8], #16
 	ldr q1, [x10], #16
 	ldr q2, [x11], #16

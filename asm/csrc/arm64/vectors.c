@@ -64,19 +64,22 @@ void QuantiseI8(const struct { int8_t *q; const float *x, *inv, *k; word n; } *a
 {
 	int8_t *q = a->q;
 	const float *x = a->x, *inv = a->inv, *k = a->k;
-	word n = a->n;
+	uint64_t n = a->n;
 	if (n < STRIDE) {
 		storeBytes2(q, q + n - 4, quantised(load2(x, x + n - 4), load2(inv, inv + n - 4), k));
 		return;
 	}
-	for (;;) {
+	word left = n % STRIDE;
+	n /= STRIDE;
+	do {
 		storeBytes(q, quantised(load(x), load(inv), k));
-		if ((n -= STRIDE) <= 0)
-			return;
-		word step = n < STRIDE ? n : STRIDE;
-		q += step;
-		x += step;
-		inv += step;
+		q += STRIDE;
+		x += STRIDE;
+		inv += STRIDE;
+	} while (--n);
+	if (left) {
+		word back = left - STRIDE;
+		storeBytes(q + back, quantised(load(x + back), load(inv + back), k));
 	}
 }
 
@@ -103,16 +106,20 @@ void QuantiseI16(const struct { int8_t *hi, *lo; const float *x, *inv, *k; word 
 		storeBytes2(lo, lo + m, rest);
 		return;
 	}
-	for (;;) {
+	word left = n % STRIDE;
+	n /= STRIDE;
+	do {
 		storeBytes(hi, quantised16(load(x), load(inv), k, &rest));
 		storeBytes(lo, rest);
-		if ((n -= STRIDE) <= 0)
-			return;
-		word step = n < STRIDE ? n : STRIDE;
-		hi += step;
-		lo += step;
-		x += step;
-		inv += step;
+		hi += STRIDE;
+		lo += STRIDE;
+		x += STRIDE;
+		inv += STRIDE;
+	} while (--n);
+	if (left) {
+		word back = left - STRIDE;
+		storeBytes(hi + back, quantised16(load(x + back), load(inv + back), k, &rest));
+		storeBytes(lo + back, rest);
 	}
 }
 

@@ -1,0 +1,89 @@
+//go:build linux
+
+// Guest steps recurrent cells for armcount, with a call of getppid before and after what is to be counted.
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/recur-go/recur/kernels"
+	"github.com/recur-go/recur/quant"
+	recur "github.com/recur-go/recur/runtime"
+	"github.com/recur-go/recur/runtime/format"
+)
+
+// steps is how many are counted at once; the system call itself counts for less than one instruction a step.
+const steps = 100
+
+func main() {
+	runtime.LockOSThread()
+	debug.SetGCPercent(-1)
+	fmt.Println("tier", kernels.Tier())
+	for _, c := range []struct {
+		kind          format.Kind
+		scheme        format.Scheme
+		input, hidden int
+	}{
+		{format.LSTM, format.W8A8, 6, 32},
+		{format.LSTM, format.W8A8, 32, 128},
+		{format.LSTM, format.W8A8, 64, 256},
+		{format.LSTM, format.W8A16, 64, 256},
+		{format.GRU, format.W8A8, 6, 32},
+		{format.GRU, format.W8A8, 64, 256},
+		{format.LSTM, format.F32, 6, 32},
+	} {
+		if err := count(c.kind, c.scheme, c.input, c.hidden); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		fmt.Printf("cell %v %d→%d %v\n", c.kind, c.input, c.hidden, c.scheme)
+	}
+}
+
+func count(kind format.Kind, scheme format.Scheme, input, hidden int) error {
+	rng := rand.New(rand.NewPCG(1, 2))
+	values := func(n int) []float32 {
+		v := make([]float32, n)
+		for i := range v {
+			v[i] = 0.2 * float32(rng.NormFloat64())
+		}
+		return v
+	}
+	gates := 4
+	if kind == format.GRU {
+		gates = 3
+	}
+	g := &quant.Graph{Values: []format.Value{{Width: input, PerStep: true}, {Width: hidden, PerStep: true}}, Output: 1}
+	for i := range input {
+		g.Input.Channels = append(g.Input.Channels, format.Channel{Name: fmt.Sprint("x", i)})
+	}
+	g.Ops = []quant.Op{{Kind: kind, Name: "cell", Hidden: hidden, In: []format.Ref{{Width: input}}, Out: format.Ref{Value: 1, Width: hidden},
+		W: values(gates * hidden * input), U: values(gates * hidden * hidden), B: values(gates * hidden)}}
+	f, err := quant.Build(g, quant.Options{Scheme: scheme, Range: 3})
+	if err != nil {
+		return err
+	}
+	m, err := recur.New(f)
+	if err != nil {
+		return err
+	}
+	s, x, y := m.NewSession(), values(input), make([]float32, hidden)
+	for range 2 {
+		if err := s.Step(x, y); err != nil {
+			return err
+		}
+	}
+	syscall.Getppid()
+	for range steps {
+		if err := s.Step(x, y); err != nil {
+			return err
+		}
+	}
+	syscall.Getppid()
+	return nil
+}
