@@ -1,0 +1,106 @@
+package gesture
+
+import (
+	"encoding/json"
+	"math"
+	"os"
+	"testing"
+
+	"github.com/recur-go/recur/runtime/format"
+)
+
+// golden is what testdata/golden.py wrote; floats are bit patterns.
+type golden struct {
+	Scale   float32
+	Spotter []struct {
+		Params map[string]string
+		P      []float32
+		Events [][4]uint32 // class, first row, end row, confidence
+	}
+	Raw        []float32
+	Alpha      string
+	Stream     []uint32
+	Segment    []uint32
+	SegmentOdd []uint32 `json:"segment_odd"`
+}
+
+func readGolden(t *testing.T) (g golden) {
+	b, err := os.ReadFile("testdata/golden.json")
+	if err == nil {
+		err = json.Unmarshal(b, &g)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+func TestDetectorAgainstPython(t *testing.T) {
+	labels := []string{"0", "1", "2", "3", "4", "5", "6", "7", "8", "none"}
+	g := readGolden(t)
+	for i, c := range g.Spotter {
+		f := &format.File{Meta: []format.Pair{{Key: "gesture.none", Value: "none"}}}
+		for k, v := range c.Params {
+			f.Meta = append(f.Meta, format.Pair{Key: prefix + k, Value: v})
+		}
+		m := newMeta(f)
+		m.take("alpha")
+		d := newDetector(m, labels)
+		if err := m.end(); err != nil {
+			t.Fatal(err)
+		}
+		var events []Event
+		p := make([]float32, len(labels))
+		for row := range len(c.P) / len(p) {
+			for k := range p {
+				p[k] = c.P[row*len(p)+k] / g.Scale
+			}
+			if e, ok := d.push(p, float64(row)); ok {
+				events = append(events, e)
+			}
+		}
+		if e, ok := d.close(); ok {
+			events = append(events, e)
+		}
+		if len(events) != len(c.Events) {
+			t.Fatalf("case %d: %d events, want %d", i, len(events), len(c.Events))
+		}
+		for j, w := range c.Events {
+			want := Event{float64(w[1]), float64(w[2] - 1), labels[w[0]], math.Float32frombits(w[3])}
+			if events[j] != want {
+				t.Errorf("case %d: event %d is %v, want %v", i, j, events[j], want)
+			}
+		}
+	}
+}
+
+func equalBits(t *testing.T, what string, got []float32, want []uint32) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%s: %d values, want %d", what, len(got), len(want))
+	}
+	for i, v := range got {
+		if math.Float32bits(v) != want[i] && !(v == 0 && want[i]<<1 == 0) {
+			t.Fatalf("%s: value %d is %v, want %v", what, i, v, math.Float32frombits(want[i]))
+		}
+	}
+}
+
+func TestInputAgainstPython(t *testing.T) {
+	g := readGolden(t)
+	c := newClassifier(t)
+	const in = 10
+	c.normalise(g.Raw, len(g.Raw)/in, in)
+	equalBits(t, "segment", c.x, g.Segment)
+	odd := g.Raw[:len(g.SegmentOdd)]
+	c.normalise(odd, len(odd)/in, in)
+	equalBits(t, "segment of odd length", c.x, g.SegmentOdd)
+
+	m := &meta{}
+	b := baseline{scale: c.scale, alpha: m.number("alpha", g.Alpha, 0, 1), level: make([]float32, in)}
+	x := make([]float32, len(g.Raw))
+	for i := 0; i < len(x); i += in {
+		b.next(x[i:][:in], g.Raw[i:][:in])
+	}
+	equalBits(t, "stream", x, g.Stream)
+}

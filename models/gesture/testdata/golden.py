@@ -1,0 +1,53 @@
+"""What tools/train/gesture computes, for the tests of models/gesture.
+
+    python models/gesture/testdata/golden.py        (from the root of the repository; numpy only)
+"""
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+here = Path(__file__).parent
+sys.path.insert(0, str(here / "../../../tools/train/gesture"))
+import data as dataset  # noqa: E402
+from spotter import Spotter  # noqa: E402
+
+SCALE = 1024  # probabilities are multiples of 1/SCALE, so that they are exact
+
+
+def probabilities(rng, rows):
+    """A walk between "none" and the gestures: [rows, 10] integers that add up to SCALE."""
+    drift = np.cumsum(rng.normal(0, 0.6, (rows, 10)), axis=0)
+    drift[:, 9] = 4 * np.sin(np.arange(rows) / rng.uniform(9, 25)) + rng.normal(0, 1, rows)
+    drift[:, :9] -= drift[:, :9].max(1, keepdims=True)
+    e = np.exp(drift)
+    p = np.floor(SCALE * e / e.sum(1, keepdims=True)).astype(int)
+    p[:, 9] += SCALE - p.sum(1)
+    return p
+
+
+def bits(x):
+    return x.astype(np.float32).ravel().view(np.uint32).tolist()
+
+
+rng = np.random.default_rng(1)
+spots = [Spotter(), Spotter(delay=0, hold=1, min_rows=1, decay=1), Spotter(delay=40, on=0.7, off=0.3, hold=20, min_rows=30, decay=0.5)]
+cases = []
+for spot in spots:
+    for rows in (300, 77):
+        p = probabilities(rng, rows)
+        events = [[c, a, b, bits(np.array([v]))[0]] for c, a, b, v in spot.events(p / SCALE)]
+        cases.append({"params": {k: repr(v) for k, v in spot.params().items()}, "p": p.ravel().tolist(), "events": events})
+raw = np.clip(np.cumsum(rng.normal(0, 25, (150, 10)), axis=0) + 400, 0, 1023).round()
+golden = {
+    "scale": SCALE,
+    "spotter": cases,
+    "raw": raw.astype(int).ravel().tolist(),
+    "stream": bits(dataset.normalise_stream(raw, Spotter().alpha)),
+    "alpha": repr(Spotter().alpha),
+    "segment": bits(dataset.normalise_segment(raw)),
+    "segment_odd": bits(dataset.normalise_segment(raw[:75])),
+}
+(here / "golden.json").write_text(json.dumps(golden, separators=(",", ":")) + "\n")
+print([len(c["events"]) for c in cases], "events")
