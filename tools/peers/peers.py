@@ -165,7 +165,7 @@ def run_net(n, o, workers, note):
         return results, ok
     for r in range(o.rounds):
         names = list(results)
-        at = r % len(names)
+        at = r % max(1, len(names))
         for name in names[at:] + names[:at]:
             try:
                 t = workers[name].ask(cmd="time", ms=o.ms)
