@@ -58,6 +58,7 @@ type drawing struct {
 type segment struct {
 	X1, Y1, X2, Y2 float64
 	Label          string
+	DX, DY         float64 // of the label from the start
 	Ceiling        bool
 }
 
@@ -79,11 +80,15 @@ func (c *chart) draw() drawing {
 	y := func(gops float64) float64 { return round1(top + height - p.y(gops)) }
 	d := drawing{chart: c, Left: left, Top: top, Right: left + width, Bottom: top + height}
 	first, last, least := math.Exp2(p.x0), math.Exp2(p.x1), math.Exp2(p.y0)
-	d.Lines = append(d.Lines, segment{d.Left, y(c.Ceiling.GOPS), d.Right, y(c.Ceiling.GOPS), c.Ceiling.Instructions, true})
+	d.Lines = append(d.Lines, segment{d.Left, y(c.Ceiling.GOPS), d.Right, y(c.Ceiling.GOPS), c.Ceiling.Instructions, 6, -5, true})
 	for _, roof := range c.Roofs {
 		from, to := max(first, least/roof.GBps), min(last, c.Ceiling.GOPS/roof.GBps)
 		if from < to {
-			d.Lines = append(d.Lines, segment{x(from), y(c.at(roof, from)), x(to), y(c.at(roof, to)), roof.Level + " " + number(roof.GBps) + " GB/s", false})
+			dx, dy := 6.0, 12.0
+			if from > first { // it starts on the axis
+				dx, dy = 18, -2
+			}
+			d.Lines = append(d.Lines, segment{x(from), y(c.at(roof, from)), x(to), y(c.at(roof, to)), roof.Level + " " + number(roof.GBps) + " GB/s", dx, dy, false})
 		}
 	}
 	for i, q := range c.Points {
