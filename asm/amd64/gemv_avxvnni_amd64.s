@@ -22,11 +22,12 @@
 	VMOVDQU (i*128+64)(BX), c \
 	VMOVDQU (i*128+96)(BX), d
 
-#define ACTIVATIONS(x0, x1, even, odd) \
-	VPBROADCASTD x0, even        \
-	VPBROADCASTD x1, odd         \
-	VPXOR        Y10, even, even \
-	VPXOR        Y10, odd, odd
+// One load where two would compete with those of the weights.
+#define ACTIVATIONS(x, even, odd) \
+	VPBROADCASTQ x, odd           \
+	VPXOR        Y10, odd, odd    \
+	VPSHUFD      $0x00, odd, even \
+	VPSHUFD      $0x55, odd, odd
 
 #define RAW(i, a, b, c, d) \
 	VMOVDQU a, (i*128)(DI)    \
@@ -80,7 +81,7 @@ two:
 	START(1, Y4, Y5, Y6, Y7)
 
 twoLoop:
-	ACTIVATIONS((DX), 4(DX), Y8, Y9)
+	ACTIVATIONS((DX), Y8, Y9)
 	BYTE  $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x46; BYTE $0x80 // {vex} vpdpbusd ymm0, ymm8, ymmword ptr [rsi - 128]
 	BYTE  $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x4e; BYTE $0xa0 // {vex} vpdpbusd ymm1, ymm8, ymmword ptr [rsi - 96]
 	BYTE  $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x56; BYTE $0xc0 // {vex} vpdpbusd ymm2, ymm8, ymmword ptr [rsi - 64]
@@ -132,7 +133,7 @@ one:
 	VPXOR Y7, Y7, Y7
 
 oneLoop:
-	ACTIVATIONS((DX), 4(DX), Y8, Y9)
+	ACTIVATIONS((DX), Y8, Y9)
 	BYTE   $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x46; BYTE $0x80 // {vex} vpdpbusd ymm0, ymm8, ymmword ptr [rsi - 128]
 	BYTE   $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x4e; BYTE $0xa0 // {vex} vpdpbusd ymm1, ymm8, ymmword ptr [rsi - 96]
 	BYTE   $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x56; BYTE $0xc0 // {vex} vpdpbusd ymm2, ymm8, ymmword ptr [rsi - 64]
@@ -208,8 +209,8 @@ panel2:
 	VMOVDQA Y3, Y7
 
 loop2:
-	ACTIVATIONS((DX), 4(DX), Y8, Y11)
-	ACTIVATIONS((DX)(R15*1), 4(DX)(R15*1), Y9, Y12)
+	ACTIVATIONS((DX), Y8, Y11)
+	ACTIVATIONS((DX)(R15*1), Y9, Y12)
 	VMOVDQU -128(SI), Y13
 	BYTE    $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0xc5 // {vex} vpdpbusd ymm0, ymm8, ymm13
 	BYTE    $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0xe5 // {vex} vpdpbusd ymm4, ymm9, ymm13
