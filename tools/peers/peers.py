@@ -195,6 +195,11 @@ def best(results, batched):
     return min(peers.items(), key=lambda kv: kv[1], default=(None, None))
 
 
+def ratio(peer, ours):
+    """Of the minima of a round, in which both ran close to each other in time; the median over the rounds."""
+    return float(np.median([p["min_ns"] / q["min_ns"] for p, q in zip(peer["rounds"], ours["rounds"])]))
+
+
 def summary(done):
     rows = ["| cell, input→hidden | best peer | best, whole sequence at once | recur w8a8 | ratios | recur w8a16 | ratios | recur f32 | ratios |",
             "|---|" + "--:|" * 8]
@@ -203,7 +208,7 @@ def summary(done):
         cells = [n["name"]] + [f"{shown(n, ns)} ({name})" if name else "–" for name, ns in peers]
         for s in ["w8a8", "w8a16", "f32"]:
             if ours := results.get("recur " + s):
-                cells += [shown(n, ours["min_ns"]), " / ".join(f"{ns / ours['min_ns']:.2f}" if name else "–" for name, ns in peers)]
+                cells += [shown(n, ours["min_ns"]), " / ".join(f"{ratio(results[name], ours):.2f}" if name else "–" for name, _ in peers)]
             else:
                 cells += ["–", "–"]
         rows.append("| " + " | ".join(cells) + " |")
@@ -315,7 +320,8 @@ def report(o, machine, done, names, notes):
     if not o.check:
         print("\n".join(summary(done)))
         print("\nMinimum ns a time step; µs for the two-way net's whole sequence. Ratios: the two peers' time by recur's, more than 1 where recur is\n"
-              "faster. \"Whole sequence at once\" multiplies the inputs of all steps together, which a stream cannot.\n\nEvery one, minimum / median:\n")
+              "faster; each is the median over the rounds. \"Whole sequence at once\" multiplies the inputs of all steps together, which a\n"
+              "stream cannot.\n\nEvery one, minimum / median:\n")
         print("\n".join(details(done, names, "min_ns")) + "\n")
     print("Largest difference to recur f32:\n")
     print("\n".join(details(done, names, "max_error")))
