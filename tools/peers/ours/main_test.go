@@ -188,7 +188,7 @@ func TestErrors(t *testing.T) {
 		fmt.Sprintf(`{"cmd":"load","net":%q,"scheme":"w4"}`, dir): "unknown scheme",
 		with(func(n *net) { n.Hidden = 10 }):                      "want 2240",
 		with(func(n *net) { n.Steps = 8 }):                        "x.f32: 84 bytes, want 96",
-		with(func(n *net) { n.Hidden = 1 << 40 }):                 "hidden is",
+		with(func(n *net) { n.Hidden = 1 << 30 }):                 "hidden is",
 		with(func(n *net) { n.Input = 0 }):                        "input is 0",
 		with(func(n *net) { n.Classes = -1 }):                     "classes is -1",
 		with(func(n *net) { n.Cell = "rnn" }):                     "cell is",
