@@ -1,0 +1,74 @@
+package safetensors
+
+import (
+	"encoding/binary"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func file(header string, data ...byte) []byte {
+	b := binary.LittleEndian.AppendUint64(nil, uint64(len(header)))
+	return append(append(b, header...), data...)
+}
+
+var valid = file(`{"__metadata__":{"format":"pt"},"b":{"dtype":"I16","shape":[2],"data_offsets":[4,8]},"a":{"dtype":"F32","shape":[1,1],"data_offsets":[0,4]}}  `,
+	0, 0, 0xc0, 0x3f, 1, 0, 2, 0)
+
+func TestRead(t *testing.T) {
+	all, err := Read(valid)
+	if err != nil || len(all) != 2 || all[0].Name != "b" || all[1].Name != "a" {
+		t.Fatal(all, err)
+	}
+	if !slices.Equal(all[0].Floats(), []float32{1, 2}) || !slices.Equal(all[1].Floats(), []float32{1.5}) || !slices.Equal(all[1].Shape, []int{1, 1}) {
+		t.Errorf("%v %v", all[0].Floats(), all[1].Floats())
+	}
+}
+
+func TestRefused(t *testing.T) {
+	for header, want := range map[string]string{
+		``:   "not a JSON object",
+		`[]`: "not a JSON object",
+		`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}`:                                                    "more than the 4 bytes",
+		`{"a":{"dtype":"F32","shape":[0],"data_offsets":[0,4]}}`:                                                    "in 4 bytes",
+		`{"a":{"dtype":"F8_E4M3","shape":[4],"data_offsets":[0,4]}}`:                                                "F8_E4M3",
+		`{"a":{"dtype":"U8","shape":[4294967296,4294967296],"data_offsets":[0,4]}}`:                                 "shape",
+		`{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,100000000000]}}`:                                          "bytes 0 to 100000000000",
+		`{"a":{"dtype":"U8","shape":[4],"data_offsets":[-4,0]}}`:                                                    "bytes -4",
+		`{"a":{"dtype":"U8","shape":[3],"data_offsets":[1,4]}}`:                                                     "bytes 1 to 4",
+		`{"a":{"dtype":"U8","shape":[3],"data_offsets":[0,3]}}`:                                                     "end at byte 3",
+		`{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"a":{}}`:                                              "twice",
+		`{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4],"x":1}}`:                                               "unknown field",
+		`{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[2],"data_offsets":[2,4]}}`: "bytes 2 to 4",
+		`{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}`:                                                      "header",
+		`{"a":` + strings.Repeat("[", 20000):                                                                        "header",
+	} {
+		if _, err := Read(file(header, 1, 2, 3, 4)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.80s: %v, want %q", header, err, want)
+		}
+	}
+	if _, err := Read(binary.LittleEndian.AppendUint64(nil, 1<<63)); err == nil {
+		t.Error("a header longer than the file is accepted")
+	}
+}
+
+func TestCutShort(t *testing.T) {
+	for n := range valid {
+		if _, err := Read(valid[:n]); err == nil {
+			t.Errorf("%d of %d bytes are accepted", n, len(valid))
+		}
+	}
+}
+
+func FuzzRead(f *testing.F) {
+	f.Add(valid)
+	f.Add(file(`{}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		all, err := Read(b)
+		for _, x := range all {
+			if err == nil && len(x.Floats()) != x.Len() {
+				t.Error("length")
+			}
+		}
+	})
+}

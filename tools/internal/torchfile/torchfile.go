@@ -1,0 +1,258 @@
+// Package torchfile reads the tensors of what torch.save and torch.jit.save write: state dicts and checkpoints that hold them, as zip
+// archives or in the format before PyTorch 1.6, and the attributes of TorchScript modules.
+//
+// Such files are programs for a pickle machine. This one executes nothing: the few classes it accepts only keep their arguments, and any
+// other is an error that names it.
+package torchfile
+
+import (
+	"archive/zip"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/recur-go/recur/tools/internal/weights"
+)
+
+// Read returns all tensors, in the order of the file. One in nested dicts is named by their keys, joined with dots: a checkpoint
+// {"model": {"fc.bias": …}} has "model.fc.bias". Lists and what else is no dict and no tensor are left out. The tensors refer to b.
+func Read(b []byte) ([]*weights.Tensor, error) {
+	all, err := read(b)
+	if err != nil {
+		return nil, fmt.Errorf("PyTorch file: %w", err)
+	}
+	return all, nil
+}
+
+func read(b []byte) ([]*weights.Tensor, error) {
+	if bytes.HasPrefix(b, []byte("PK")) {
+		return readZip(b)
+	}
+	if len(b) == 0 || b[0] != 0x80 {
+		return nil, errors.New("neither a zip archive nor a pickle")
+	}
+	return readLegacy(b)
+}
+
+const maxPickle = 64 << 20
+
+// archive is a zip file whose entries are read in place.
+type archive struct {
+	b       []byte
+	entries map[string]*zip.File
+	left    int // bytes that entries may still take, which may overlap in a hostile file
+}
+
+func readZip(b []byte) ([]*weights.Tensor, error) {
+	z, err := zip.NewReader(bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		return nil, err
+	}
+	a := &archive{b: b, entries: map[string]*zip.File{}, left: len(b)}
+	root, found := "", false
+	for _, f := range z.File {
+		a.entries[f.Name] = f
+		if dir, ok := strings.CutSuffix(f.Name, "data.pkl"); ok && (dir == "" || strings.HasSuffix(dir, "/")) && (!found || len(dir) < len(root)) {
+			root, found = dir, true
+		}
+	}
+	if !found {
+		return nil, errors.New("the archive holds no data.pkl")
+	}
+	if a.entries[root+"byteorder"] != nil {
+		if order, err := a.read(root + "byteorder"); err != nil || string(order) != "little" {
+			return nil, fmt.Errorf("byte order %.10q is not supported", order)
+		}
+	}
+	pickle, err := a.read(root + "data.pkl")
+	if err != nil {
+		return nil, err
+	}
+	s := &scope{map[string]*storage{}}
+	v, _, err := unpickle(pickle[:min(len(pickle), maxPickle)], s)
+	if err != nil {
+		return nil, err
+	}
+	return flatten(v, func(s *storage) ([]byte, error) { return a.read(root + "data/" + s.key) })
+}
+
+// read returns an entry without copying it.
+func (a *archive) read(name string) ([]byte, error) {
+	f := a.entries[name]
+	if f == nil {
+		return nil, fmt.Errorf("the archive lacks %q", name)
+	}
+	if f.Method != zip.Store {
+		return nil, fmt.Errorf("%q is compressed, which PyTorch never does", name)
+	}
+	at, err := f.DataOffset()
+	if err != nil {
+		return nil, fmt.Errorf("%q: %w", name, err)
+	}
+	if n := f.UncompressedSize64; at < 0 || at > int64(len(a.b)) || n > uint64(len(a.b))-uint64(at) || n > uint64(a.left) {
+		return nil, fmt.Errorf("%q wants %d bytes of a file of %d", name, n, len(a.b))
+	}
+	a.left -= int(f.UncompressedSize64)
+	data := a.b[at:][:f.UncompressedSize64]
+	if crc32.ChecksumIEEE(data) != f.CRC32 {
+		return nil, fmt.Errorf("%q is damaged (checksum)", name)
+	}
+	return data, nil
+}
+
+// legacyMagic is 0x1950a86a20f9469cfc6c.
+const legacyMagic = wide("\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19")
+
+// readLegacy reads five pickles (magic, version, system, the object, storage keys) and after them the storages in the order of the keys.
+func readLegacy(b []byte) ([]*weights.Tensor, error) {
+	s := &scope{map[string]*storage{}}
+	var v [5]any
+	for i := range v {
+		var err error
+		if v[i], b, err = unpickle(b, s); err != nil {
+			return nil, err
+		}
+		switch {
+		case i == 0 && v[0] != any(legacyMagic):
+			return nil, errors.New("a pickle that torch.save did not write")
+		case i == 1 && v[1] != any(int64(1001)):
+			return nil, errors.New("an unknown version of the format")
+		}
+	}
+	if d, ok := v[2].(*dict); !ok || d.get("little_endian") != any(true) {
+		return nil, errors.New("the byte order is not little-endian")
+	}
+	for _, k := range sequence(v[4]) {
+		key, _ := k.(string)
+		st := s.storages[key]
+		if st == nil || st.data != nil {
+			return nil, fmt.Errorf("storage %q is unknown, or there twice", key)
+		}
+		if len(b) < 8 || binary.LittleEndian.Uint64(b) != uint64(st.count) {
+			return nil, fmt.Errorf("storage %q is cut short, or has another size than %d", key, st.count)
+		}
+		b = b[8:]
+		if st.count > int64(len(b)/st.typ.Size()) {
+			return nil, fmt.Errorf("storage %q of %d elements is cut short", key, st.count)
+		}
+		n := int(st.count) * st.typ.Size()
+		st.data, b = b[:n:n], b[n:]
+	}
+	return flatten(v[3], func(s *storage) ([]byte, error) { return nil, fmt.Errorf("storage %q is missing", s.key) })
+}
+
+func (d *dict) get(key string) any {
+	for i := len(d.keys) - 1; i >= 0; i-- {
+		if d.keys[i] == any(key) {
+			return d.values[i]
+		}
+	}
+	return nil
+}
+
+const (
+	maxDepth   = 32
+	maxEntries = 1 << 20
+	maxTensors = 1 << 16
+	maxName    = 1 << 10
+)
+
+// flattener collects the tensors in nested dicts, which may be shared, or hold themselves.
+type flattener struct {
+	fetch func(*storage) ([]byte, error)
+	seen  map[string]int
+	out   []*weights.Tensor
+	left  int
+}
+
+func flatten(v any, fetch func(*storage) ([]byte, error)) ([]*weights.Tensor, error) {
+	f := &flattener{fetch: fetch, seen: map[string]int{}, left: maxEntries}
+	switch v.(type) {
+	case *dict:
+	case *view:
+		return nil, errors.New("a single tensor without a name")
+	default:
+		return nil, errors.New("no state dict")
+	}
+	if err := f.walk(v.(*dict), "", 0); err != nil {
+		return nil, err
+	}
+	return f.out, nil
+}
+
+func (f *flattener) walk(d *dict, prefix string, depth int) error {
+	if depth > maxDepth {
+		return fmt.Errorf("dicts in dicts, more than %d deep", maxDepth)
+	}
+	for i, k := range d.keys {
+		if f.left--; f.left < 0 {
+			return fmt.Errorf("more than %d entries", maxEntries)
+		}
+		var err error
+		switch v := d.values[i].(type) {
+		case *dict:
+			var name string
+			if name, err = keyName(prefix, k); err == nil {
+				err = f.walk(v, name+".", depth+1)
+			}
+		case *view:
+			var name string
+			if name, err = keyName(prefix, k); err == nil {
+				err = f.add(name, v)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func keyName(prefix string, key any) (string, error) {
+	var name string
+	switch k := key.(type) {
+	case string:
+		name = k
+	case int64:
+		name = strconv.FormatInt(k, 10)
+	default:
+		return "", fmt.Errorf("%q: a key that is neither a string nor a number", prefix)
+	}
+	if len(prefix)+len(name) > maxName {
+		return "", fmt.Errorf("a name of %d bytes", len(prefix)+len(name))
+	}
+	return prefix + name, nil
+}
+
+func (f *flattener) add(name string, v *view) error {
+	s := v.storage
+	if s.data == nil {
+		data, err := f.fetch(s)
+		if err != nil {
+			return err
+		}
+		if s.count > math.MaxInt64/8 || int64(len(data)) != s.count*int64(s.typ.Size()) {
+			return fmt.Errorf("storage %q has %d bytes, not %d of %v", s.key, len(data), s.count, s.typ)
+		}
+		s.data = data
+	}
+	t, err := weights.New(name, s.typ, v.shape, v.stride, v.offset, s.data)
+	if err != nil {
+		return fmt.Errorf("%q: %w", name, err)
+	}
+	if at, twice := f.seen[name]; twice {
+		f.out[at] = t
+		return nil
+	}
+	if len(f.out) == maxTensors {
+		return fmt.Errorf("more than %d tensors", maxTensors)
+	}
+	f.seen[name] = len(f.out)
+	f.out = append(f.out, t)
+	return nil
+}

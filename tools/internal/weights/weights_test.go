@@ -1,0 +1,82 @@
+package weights
+
+import (
+	"math"
+	"slices"
+	"testing"
+)
+
+func TestTypes(t *testing.T) {
+	for _, c := range []struct {
+		t    Type
+		b    []byte
+		want float32
+	}{
+		{F64, []byte{0, 0, 0, 0, 0, 0, 0xf8, 0xbf}, -1.5},
+		{F32, []byte{0, 0, 0xc0, 0xbf}, -1.5},
+		{F16, []byte{0, 0xbe}, -1.5},
+		{F16, []byte{1, 0}, 0x1p-24},
+		{F16, []byte{0xff, 0x83}, -1023 * 0x1p-24},
+		{F16, []byte{0xff, 0x7b}, 65504},
+		{F16, []byte{0, 0xfc}, float32(math.Inf(-1))},
+		{BF16, []byte{0xc0, 0xbf}, -1.5},
+		{I64, []byte{0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, -2},
+		{I32, []byte{0xfe, 0xff, 0xff, 0xff}, -2},
+		{I16, []byte{0xfe, 0xff}, -2},
+		{I8, []byte{0xfe}, -2},
+		{U8, []byte{0xfe}, 254},
+		{Bool, []byte{1}, 1},
+	} {
+		x, err := New("x", c.t, nil, nil, 0, c.b)
+		if err != nil || !slices.Equal(x.Floats(), []float32{c.want}) {
+			t.Errorf("%v of %v: %v (%v), want %v", c.t, c.b, x.Floats(), err, c.want)
+		}
+	}
+}
+
+func TestViews(t *testing.T) {
+	data := []byte{0, 1, 2, 3, 4, 5, 6, 7}
+	for _, c := range []struct {
+		shape, stride []int64
+		offset        int64
+		want          []float32
+	}{
+		{[]int64{2, 3}, nil, 0, []float32{0, 1, 2, 3, 4, 5}},
+		{[]int64{3, 2}, []int64{1, 3}, 1, []float32{1, 4, 2, 5, 3, 6}},
+		{[]int64{2, 1, 2}, []int64{4, 99, 1}, 2, []float32{2, 3, 6, 7}},
+		{[]int64{2, 2}, []int64{0, 1}, 6, []float32{6, 7, 6, 7}},
+		{[]int64{0, 5}, []int64{1 << 40, 1}, 8, []float32{}},
+	} {
+		x, err := New("x", U8, c.shape, c.stride, c.offset, data)
+		if err != nil || !slices.Equal(x.Floats(), c.want) {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}
+
+func TestOutside(t *testing.T) {
+	data := make([]byte, 32)
+	for _, c := range []struct {
+		shape, stride []int64
+		offset        int64
+	}{
+		{[]int64{9}, nil, 0},
+		{[]int64{8}, nil, 1},
+		{[]int64{-1}, nil, 0},
+		{[]int64{1 << 31, 1 << 31, 4}, nil, 0},
+		{[]int64{1 << 40}, nil, 0},
+		{[]int64{2}, []int64{8}, 0},
+		{[]int64{2}, []int64{-1}, 1},
+		{[]int64{2, 2}, []int64{math.MaxInt64, 1}, 0},
+		{[]int64{2}, []int64{1, 1}, 0},
+		{nil, nil, 8},
+		{nil, nil, -1},
+		{[]int64{0}, nil, 9},
+		{[]int64{16}, []int64{0}, 0},
+		{make([]int64, 33), nil, 0},
+	} {
+		if _, err := New("x", F32, c.shape, c.stride, c.offset, data); err == nil {
+			t.Errorf("%+v of 8 elements is accepted", c)
+		}
+	}
+}
