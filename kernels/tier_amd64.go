@@ -61,7 +61,7 @@ func archTiers() (tiers []*table) {
 			rnnReLU:       rnnReLUAVX512,
 			tanh:          tanhAVX512,
 			sigmoid:       sigmoidAVX512,
-			mulAddF32:     mulAddF32AVX2,
+			mulAddF32:     mulAddF32AVX512,
 			linear8:       linear8AVX512VNNI,
 			linear16:      linear16AVX512VNNI,
 			rowSums:       true,
@@ -231,6 +231,11 @@ func (l *LinearI8) quantiseAVX2(q []int8, x []float32, stride, n int) {
 }
 
 func linear16AVXVNNI(l *LinearI8, q []int8, y, add, x []float32, stride, n int) {
+	if m, cols := &l.W, l.W.PaddedCols(); n == 1 && len(m.data) <= callBytes {
+		amd64.QuantiseI16AVX2(&q[0], &q[cols], &x[0], &l.Inv[0], &consts[0], m.Cols)
+		amd64.Gemv2AVXVNNI(unsafe.Pointer(&y[0]), 0, &m.data[0], &q[0], &m.start[0], &l.Scale[0], &add[0], cols/GroupCols, m.PaddedRows()/PanelRows)
+		return
+	}
 	for j, cols := 0, l.W.PaddedCols(); j < n; j++ {
 		amd64.QuantiseI16AVX2(&q[2*j*cols], &q[(2*j+1)*cols], &x[j*stride], &l.Inv[0], &consts[0], l.W.Cols)
 	}
@@ -239,6 +244,11 @@ func linear16AVXVNNI(l *LinearI8, q []int8, y, add, x []float32, stride, n int) 
 }
 
 func linear16AVX512VNNI(l *LinearI8, q []int8, y, add, x []float32, stride, n int) {
+	if m, cols := &l.W, l.W.PaddedCols(); n == 1 && len(m.data) <= callBytes {
+		amd64.QuantiseI16AVX512(&q[0], &q[cols], &x[0], &l.Inv[0], &consts[0], m.Cols)
+		amd64.Gemv2AVX512VNNI(unsafe.Pointer(&y[0]), 0, &m.data[0], &q[0], &m.start[0], &l.Scale[0], &add[0], cols/GroupCols, m.PaddedRows()/PanelRows)
+		return
+	}
 	for j, cols := 0, l.W.PaddedCols(); j < n; j++ {
 		amd64.QuantiseI16AVX512(&q[2*j*cols], &q[(2*j+1)*cols], &x[j*stride], &l.Inv[0], &consts[0], l.W.Cols)
 	}
@@ -259,5 +269,21 @@ func mulAddBlockAVX2(m *MatrixF32, y, add, x []float32, stride, n, r, count int)
 	rows, cols := m.PaddedRows(), m.Cols
 	for j := range n {
 		amd64.MulAddF32AVX2(&y[j*rows+r], &m.data[r*cols], &x[j*stride], &add[r], cols, count/PanelRows)
+	}
+}
+
+func mulAddF32AVX512(m *MatrixF32, y, add, x []float32, stride, n int) {
+	rows, cols := m.PaddedRows(), m.Cols
+	block := PanelRows * panelBlock(PanelRows*4*cols)
+	for r := 0; r < rows; r += block {
+		mulAddBlockAVX512(m, y, add, x, stride, n, r, min(block, rows-r))
+	}
+}
+
+//go:noinline
+func mulAddBlockAVX512(m *MatrixF32, y, add, x []float32, stride, n, r, count int) {
+	rows, cols := m.PaddedRows(), m.Cols
+	for j := range n {
+		amd64.MulAddF32AVX512(&y[j*rows+r], &m.data[r*cols], &x[j*stride], &add[r], cols, count/PanelRows)
 	}
 }

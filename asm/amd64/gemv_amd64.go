@@ -42,3 +42,8 @@ func GemvAVX2(y unsafe.Pointer, w, x *int8, scale, add *float32, groups, panels 
 //
 //go:noescape
 func MulAddF32AVX2(y, w, x, add *float32, cols, panels int)
+
+// MulAddF32AVX512 is [MulAddF32AVX2] for AVX-512.
+//
+//go:noescape
+func MulAddF32AVX512(y, w, x, add *float32, cols, panels int)
