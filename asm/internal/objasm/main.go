@@ -55,7 +55,7 @@ var targets = map[string]target{
 		flags:      []string{"--target=armv7-linux-gnueabihf", "-mcpu=cortex-a7", "-mfpu=neon-vfpv4", "-marm"},
 		mc:         []string{"--triple=armv7-linux-gnueabihf", "--mattr=+neon,+vfp4"},
 		tag:        "arm.7 && !purego",
-		extensions: "-Wa,-mimplicit-it=always",
+		extensions: "-mfpu=neon-vfpv4",
 		move:       "MOVW $%s+0(FP), R0",
 		store:      "MOVW R0, %s+%d(FP)",
 		ret:        "bx lr",
@@ -150,7 +150,7 @@ type declaration struct {
 	result string
 }
 
-var declLine = regexp.MustCompile(`(?m)^// go: ((\w+)\(([^)]*)\)(?: \((\w+) int\))?)$`)
+var declLine = regexp.MustCompile(`(?m)^(?://|@) go: ((\w+)\(([^)]*)\)(?: \((\w+) int\))?)$`)
 
 // declarations finds the Go signatures. Every parameter and result is a pointer or an int, so each takes one word.
 func declarations(source string) (map[string]declaration, error) {

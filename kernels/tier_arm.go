@@ -1,0 +1,142 @@
+//go:build arm.7 && !purego
+
+package kernels
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/cpu"
+
+	"github.com/recur-go/recur/asm/arm"
+)
+
+func archTiers() []*table {
+	if !cpu.ARM.HasNEON || !cpu.ARM.HasVFPv4 {
+		return nil
+	}
+	neon := table{
+		name:          "neon",
+		mulI8:         mulI8NEON,
+		quantiseI8:    quantiseI8NEON,
+		quantiseI16:   quantiseI16NEON,
+		dequantise:    dequantiseNEON,
+		dequantiseI16: dequantiseI16NEON,
+		lstm:          lstmNEON,
+		lstmPeephole:  lstmPeepholeNEON,
+		gru:           gruNEON,
+		gruReset:      gruResetNEON,
+		gruUpdate:     gruUpdateNEON,
+		rnn:           rnnNEON,
+		rnnReLU:       rnnReLUNEON,
+		tanh:          tanhNEON,
+		sigmoid:       sigmoidNEON,
+		mulAddF32:     mulAddF32NEON,
+		linear8:       linear8NEON,
+		linear16:      linear16NEON,
+	}
+	return []*table{&neon}
+}
+
+// callBytes bounds the weights that one call of an assembly routine goes through: the garbage collector cannot stop it half-way. A
+// Cortex-A7 takes about 30 µs.
+const callBytes = 64 << 10
+
+// blockRows is how many rows of so many bytes one call takes: panels, at least one.
+func blockRows(bytes int) int { return PanelRows * max(1, callBytes/PanelRows/bytes) }
+
+// A product is the work of mulI8; or with scale and add, for one column or for pairs of columns that make one, that of mulI8 and
+// dequantise or dequantiseI16: y are then float32.
+type product struct {
+	m          *MatrixI8
+	y          unsafe.Pointer
+	x          []int8
+	n          int
+	scale, add []float32
+}
+
+func (p *product) run() {
+	rows, block := p.m.PaddedRows(), blockRows(p.m.PaddedCols())
+	for r := 0; r < rows; r += block {
+		p.block(r, min(block, rows-r))
+	}
+}
+
+// block is not inlined: its stack check is where a goroutine in a long product can be stopped.
+//
+//go:noinline
+func (p *product) block(r, count int) {
+	rows, cols := p.m.PaddedRows(), p.m.PaddedCols()
+	w, groups, panels := &p.m.data[r*cols], cols/GroupCols, count/PanelRows
+	var scale, add *float32
+	if p.scale != nil {
+		scale, add = &p.scale[r], &p.add[r]
+	}
+	y, j := unsafe.Add(p.y, 4*r), 0
+	for ; j+2 <= p.n; j += 2 {
+		arm.Gemv2NEON(y, 4*rows, w, &p.x[j*cols], scale, add, groups, panels)
+		if scale == nil {
+			y = unsafe.Add(y, 4*rows)
+		}
+		y = unsafe.Add(y, 4*rows)
+	}
+	if j < p.n {
+		arm.GemvNEON(y, w, &p.x[j*cols], scale, add, groups, panels)
+	}
+}
+
+func mulI8NEON(m *MatrixI8, sums []int32, x []int8, n int) {
+	p := product{m: m, y: unsafe.Pointer(&sums[0]), x: x, n: n}
+	p.run()
+}
+
+func linear8NEON(l *LinearI8, q []int8, y, add, x []float32, stride, n int) {
+	if n > 1 || len(l.W.data) > callBytes || l.W.Cols < 4 {
+		l.linear8(q, y, add, x, stride, n)
+		return
+	}
+	arm.QuantiseI8(&q[0], &x[0], &l.Inv[0], &armConsts[0][0], l.W.Cols)
+	arm.GemvNEON(unsafe.Pointer(&y[0]), &l.W.data[0], &q[0], &l.Scale[0], &add[0], l.W.PaddedCols()/GroupCols, l.W.PaddedRows()/PanelRows)
+}
+
+// linear8 is the general case: several columns, or more weights than one call takes.
+func (l *LinearI8) linear8(q []int8, y, add, x []float32, stride, n int) {
+	rows, cols := l.W.PaddedRows(), l.W.PaddedCols()
+	for j := range n {
+		quantiseI8NEON(q[j*cols:], x[j*stride:][:l.W.Cols], l.Inv)
+	}
+	p := product{m: &l.W, y: unsafe.Pointer(&y[0]), x: q, n: n}
+	if n == 1 {
+		p.scale, p.add = l.Scale, add
+		p.run()
+		return
+	}
+	p.run() // the sums, where the result shall be
+	for j := range n {
+		v := &y[j*rows]
+		arm.Dequantise(v, (*int32)(unsafe.Pointer(v)), &l.Scale[0], &add[0], rows)
+	}
+}
+
+func linear16NEON(l *LinearI8, q []int8, y, add, x []float32, stride, n int) {
+	cols := l.W.PaddedCols()
+	for j := range n {
+		quantiseI16NEON(q[2*j*cols:], q[(2*j+1)*cols:], x[j*stride:][:l.W.Cols], l.Inv)
+	}
+	p := product{m: &l.W, y: unsafe.Pointer(&y[0]), x: q, n: 2 * n, scale: l.Scale, add: add}
+	p.run()
+}
+
+func mulAddF32NEON(m *MatrixF32, y, add, x []float32, stride, n int) {
+	rows, block := m.PaddedRows(), blockRows(4*m.Cols)
+	for r := 0; r < rows; r += block {
+		mulAddBlockNEON(m, y, add, x, stride, n, r, min(block, rows-r))
+	}
+}
+
+//go:noinline
+func mulAddBlockNEON(m *MatrixF32, y, add, x []float32, stride, n, r, count int) {
+	rows, cols := m.PaddedRows(), m.Cols
+	for j := range n {
+		arm.MulAddF32(&y[j*rows+r], &m.data[r*cols], &x[j*stride], &add[r], cols, count/PanelRows)
+	}
+}
