@@ -52,18 +52,18 @@ fourLoop:
 	PANEL(R8, Z2, Z3, Z10, Z11)
 	PANEL(R9, Z4, Z5, Z12, Z13)
 	PANEL(R10, Z6, Z7, Z14, Z15)
-	ADDQ $4, DX
-	SUBQ $1, AX
-	JNE  fourLoop
+	ADDQ         $4, DX
+	SUBQ         $1, AX
+	JNE          fourLoop
 	STORE(0, Z0, Z1)
 	STORE(1, Z2, Z3)
 	STORE(2, Z4, Z5)
 	STORE(3, Z6, Z7)
-	MOVQ R10, SI
-	ADDQ $512, DI
-	ADDQ $512, R12
-	SUBQ $4, CX
-	JMP  four
+	MOVQ         R10, SI
+	ADDQ         $512, DI
+	ADDQ         $512, R12
+	SUBQ         $4, CX
+	JMP          four
 
 two:
 	CMPQ CX, $2
@@ -78,15 +78,15 @@ twoLoop:
 	VBROADCASTSS (DX), Z16
 	PANEL(SI, Z0, Z1, Z8, Z9)
 	PANEL(R8, Z2, Z3, Z10, Z11)
-	ADDQ $4, DX
-	SUBQ $1, AX
-	JNE  twoLoop
+	ADDQ         $4, DX
+	SUBQ         $1, AX
+	JNE          twoLoop
 	STORE(0, Z0, Z1)
 	STORE(1, Z2, Z3)
-	MOVQ R8, SI
-	ADDQ $256, DI
-	ADDQ $256, R12
-	SUBQ $2, CX
+	MOVQ         R8, SI
+	ADDQ         $256, DI
+	ADDQ         $256, R12
+	SUBQ         $2, CX
 
 one:
 	TESTQ CX, CX
@@ -97,9 +97,9 @@ one:
 oneLoop:
 	VBROADCASTSS (DX), Z16
 	PANEL(SI, Z0, Z1, Z8, Z9)
-	ADDQ $4, DX
-	SUBQ $1, R13
-	JNE  oneLoop
+	ADDQ         $4, DX
+	SUBQ         $1, R13
+	JNE          oneLoop
 	STORE(0, Z0, Z1)
 
 done:
