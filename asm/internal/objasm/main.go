@@ -49,7 +49,7 @@ var targets = map[string]target{
 		ret:        "ret",
 		word:       8,
 		reserved:   regexp.MustCompile(`\b(sp|wsp|[xw](18|27|28|29|30))\b`),
-		refused:    regexp.MustCompile(`^(bl|br|blr|adr|adrp|svc|hvc|brk|udf|msr|mrs|ret .*)$`),
+		refused:    regexp.MustCompile(`^(bl|br|blr|adr|adrp|svc|hvc|brk|udf|msr|mrs|ret)$`),
 	},
 	"arm": {
 		flags:      []string{"--target=armv7-linux-gnueabihf", "-mcpu=cortex-a7", "-mfpu=neon-vfpv4", "-marm"},
