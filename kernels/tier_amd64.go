@@ -102,6 +102,14 @@ func (p *product) at(column, row int) (y unsafe.Pointer, scale, add *float32) {
 	return unsafe.Add(p.y, 4*(column*p.m.PaddedRows()+row)), scale, add
 }
 
+// stride is the distance in bytes from one column of y to the next, or 0 for pairs.
+func (p *product) stride() int {
+	if p.pairs {
+		return 0
+	}
+	return 4 * p.m.PaddedRows()
+}
+
 // block is how many rows one call of an assembly routine takes.
 func (p *product) block() int { return PanelRows * panelBlock(PanelRows*p.m.PaddedCols()) }
 
@@ -132,11 +140,11 @@ func (p *product) avxVNNI() {
 
 //go:noinline
 func (p *product) blockAVXVNNI(r, rows int) {
-	cols, stride := p.m.PaddedCols(), 4*p.m.PaddedRows()
+	cols, stride := p.m.PaddedCols(), p.stride()
 	w, start := &p.m.data[r*cols], &p.m.start[r]
 	groups, panels := cols/GroupCols, rows/PanelRows
 	j := 0
-	for ; (p.pairs || p.scale == nil) && j+2 <= p.n; j += 2 {
+	for ; j+2 <= p.n; j += 2 {
 		y, scale, add := p.at(j, r)
 		amd64.Gemv2AVXVNNI(y, stride, w, &p.x[j*cols], start, scale, add, groups, panels)
 	}
@@ -155,7 +163,7 @@ func (p *product) avx512VNNI() {
 
 //go:noinline
 func (p *product) blockAVX512VNNI(r, rows int) {
-	cols, stride := p.m.PaddedCols(), 4*p.m.PaddedRows()
+	cols, stride := p.m.PaddedCols(), p.stride()
 	w, start := &p.m.data[r*cols], &p.m.start[r]
 	groups, panels := cols/GroupCols, rows/PanelRows
 	j := 0
@@ -163,7 +171,7 @@ func (p *product) blockAVX512VNNI(r, rows int) {
 		y, scale, add := p.at(j, r)
 		amd64.Gemv4AVX512VNNI(y, stride, w, &p.x[j*cols], start, scale, add, groups, panels)
 	}
-	for ; (p.pairs || p.scale == nil) && j+2 <= p.n; j += 2 {
+	for ; j+2 <= p.n; j += 2 {
 		y, scale, add := p.at(j, r)
 		amd64.Gemv2AVX512VNNI(y, stride, w, &p.x[j*cols], start, scale, add, groups, panels)
 	}

@@ -336,7 +336,7 @@ func TestTierProducts(t *testing.T) {
 					productCase(rows, cols).against(t, arenas, n)
 					floatCase(rows, cols).against(t, arenas, n)
 				}
-				for _, n := range []int{1, 3} {
+				for _, n := range []int{1, 3, 7} {
 					linearCase(rows, cols).against(t, arenas, n)
 				}
 			}

@@ -11,8 +11,8 @@ import "unsafe"
 //go:noescape
 func GemvAVX512VNNI(y unsafe.Pointer, w, x *int8, start *int32, scale, add *float32, groups, panels int, from, inv *float32, cols int)
 
-// Gemv2AVX512VNNI takes two columns of activations. It writes sums stride bytes apart, or the one column (sum₀*256 + sum₁)*scale + add,
-// rounded after each addition.
+// Gemv2AVX512VNNI takes two columns of activations and writes two columns, stride bytes apart. Where stride is 0 and scale is not nil, it
+// writes the one column (sum₀*256 + sum₁)*scale + add, rounded after each addition.
 //
 //go:noescape
 func Gemv2AVX512VNNI(y unsafe.Pointer, stride int, w, x *int8, start *int32, scale, add *float32, groups, panels int)

@@ -330,8 +330,21 @@ two2Loop:
 	JMP   two2
 
 two2Float:
+	TESTQ R10, R10
+	JEQ   two2Pair
+	DEQUANTISE(0, Z0, Z1)
+	DEQUANTISE(1, Z2, Z3)
+	ADDQ  R10, DI
+	DEQUANTISE(0, Z4, Z5)
+	DEQUANTISE(1, Z6, Z7)
+	SUBQ  R10, DI
+	JMP   two2Next
+
+two2Pair:
 	DEQUANTISE16(0, Z0, Z1, Z4, Z5)
 	DEQUANTISE16(1, Z2, Z3, Z6, Z7)
+
+two2Next:
 	ADDQ $256, DI
 	ADDQ $256, R11
 	ADDQ $256, R12
@@ -358,6 +371,15 @@ one2Loop:
 	RET
 
 one2Float:
+	TESTQ R10, R10
+	JEQ   one2Pair
+	DEQUANTISE(0, Z0, Z1)
+	ADDQ  R10, DI
+	DEQUANTISE(0, Z4, Z5)
+	VZEROUPPER
+	RET
+
+one2Pair:
 	DEQUANTISE16(0, Z0, Z1, Z4, Z5)
 
 done2:

@@ -249,10 +249,21 @@ loop2:
 	JMP     panel2
 
 float2:
+	TESTQ R10, R10
+	JEQ   pair2
+	DEQUANTISE(0, Y0, Y1, Y2, Y3)
+	ADDQ  R10, DI
+	DEQUANTISE(0, Y4, Y5, Y6, Y7)
+	SUBQ  R10, DI
+	JMP   next2
+
+pair2:
 	FLOAT16(0, Y0, Y4, Y8)
 	FLOAT16(32, Y1, Y5, Y9)
 	FLOAT16(64, Y2, Y6, Y11)
 	FLOAT16(96, Y3, Y7, Y12)
+
+next2:
 	ADDQ $128, DI
 	ADDQ $128, R11
 	ADDQ $128, R12
