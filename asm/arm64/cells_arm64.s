@@ -10,135 +10,132 @@ TEXT ·LSTM(SB), NOSPLIT, $0-40
 	WORD $0xa9402408 // ldp x8, x9, [x0]
 	WORD $0xa9412c0a // ldp x10, x11, [x0, #16]
 	WORD $0xf940100c // ldr x12, [x0, #32]
-	WORD $0xad401544 // ldp q4, q5, [x10]
+	WORD $0xad401945 // ldp q5, q6, [x10]
 	WORD $0xaa0b03ed // mov x13, x11
 	WORD $0xf100058c // subs x12, x12, #1
 	WORD $0xad410943 // ldp q3, q2, [x10, #32]
-	WORD $0xad421947 // ldp q7, q6, [x10, #64]
+	WORD $0xad421147 // ldp q7, q4, [x10, #64]
 	WORD $0xad400520 // ldp q0, q1, [x9]
 	WORD $0xad4645b0 // ldp q16, q17, [x13, #192]
-	WORD $0x4eb0c484 // fminnm v4.4s, v4.4s, v16.4s
 	WORD $0x4eb0c4a5 // fminnm v5.4s, v5.4s, v16.4s
+	WORD $0x4eb0c4c6 // fminnm v6.4s, v6.4s, v16.4s
 	WORD $0xad4741b3 // ldp q19, q16, [x13, #224]
-	WORD $0x4e31c484 // fmaxnm v4.4s, v4.4s, v17.4s
 	WORD $0x4e31c4a5 // fmaxnm v5.4s, v5.4s, v17.4s
-	WORD $0x6e24dc91 // fmul v17.4s, v4.4s, v4.4s
-	WORD $0x6e25dcb2 // fmul v18.4s, v5.4s, v5.4s
+	WORD $0x4e31c4c6 // fmaxnm v6.4s, v6.4s, v17.4s
+	WORD $0x6e25dcb1 // fmul v17.4s, v5.4s, v5.4s
+	WORD $0x6e26dcd2 // fmul v18.4s, v6.4s, v6.4s
 	WORD $0xad4855b4 // ldp q20, q21, [x13, #256]
 	WORD $0xad485db6 // ldp q22, q23, [x13, #256]
 	WORD $0x4e31ce74 // fmla v20.4s, v19.4s, v17.4s
-	WORD $0x4e32ce76 // fmla v22.4s, v19.4s, v18.4s
-	WORD $0xad4961b3 // ldp q19, q24, [x13, #288]
 	WORD $0x4e31ce15 // fmla v21.4s, v16.4s, v17.4s
+	WORD $0x4e32ce76 // fmla v22.4s, v19.4s, v18.4s
 	WORD $0x4e32ce17 // fmla v23.4s, v16.4s, v18.4s
-	WORD $0x4e31ce93 // fmla v19.4s, v20.4s, v17.4s
-	WORD $0xad4965b4 // ldp q20, q25, [x13, #288]
+	WORD $0xad494db0 // ldp q16, q19, [x13, #288]
+	WORD $0x4e31ce90 // fmla v16.4s, v20.4s, v17.4s
+	WORD $0x4e31ceb3 // fmla v19.4s, v21.4s, v17.4s
+	WORD $0xad4955b4 // ldp q20, q21, [x13, #288]
 	WORD $0x4e32ced4 // fmla v20.4s, v22.4s, v18.4s
-	WORD $0x4e31ceb8 // fmla v24.4s, v21.4s, v17.4s
-	WORD $0xad4a69bb // ldp q27, q26, [x13, #320]
-	WORD $0x4e32cef9 // fmla v25.4s, v23.4s, v18.4s
-	WORD $0x4e31ce7b // fmla v27.4s, v19.4s, v17.4s
+	WORD $0x4e32cef5 // fmla v21.4s, v23.4s, v18.4s
+	WORD $0xad4a5db6 // ldp q22, q23, [x13, #320]
+	WORD $0x4e31ce16 // fmla v22.4s, v16.4s, v17.4s
+	WORD $0x4e31ce77 // fmla v23.4s, v19.4s, v17.4s
 	WORD $0xad4a4db0 // ldp q16, q19, [x13, #320]
 	WORD $0x4e32ce90 // fmla v16.4s, v20.4s, v18.4s
-	WORD $0x4e31cf1a // fmla v26.4s, v24.4s, v17.4s
-	WORD $0x4e32cf33 // fmla v19.4s, v25.4s, v18.4s
-	WORD $0x6e3bdc84 // fmul v4.4s, v4.4s, v27.4s
-	WORD $0x6e30dca5 // fmul v5.4s, v5.4s, v16.4s
-	WORD $0x3dc059b0 // ldr q16, [x13, #352]
-	WORD $0x4e31cf50 // fmla v16.4s, v26.4s, v17.4s
+	WORD $0x4e32ceb3 // fmla v19.4s, v21.4s, v18.4s
+	WORD $0x6e36dca5 // fmul v5.4s, v5.4s, v22.4s
+	WORD $0x6e30dcc6 // fmul v6.4s, v6.4s, v16.4s
+	WORD $0xad4b51b0 // ldp q16, q20, [x13, #352]
+	WORD $0x4e31cef0 // fmla v16.4s, v23.4s, v17.4s
 	WORD $0x3dc059b1 // ldr q17, [x13, #352]
 	WORD $0xaa0b03ed // mov x13, x11
 	WORD $0x4e32ce71 // fmla v17.4s, v19.4s, v18.4s
-	WORD $0x3dc05d72 // ldr q18, [x11, #368]
-	WORD $0x4e30ce44 // fmla v4.4s, v18.4s, v16.4s
-	WORD $0x4e31ce45 // fmla v5.4s, v18.4s, v17.4s
 	WORD $0xad404db2 // ldp q18, q19, [x13]
 	WORD $0x4eb2c4e7 // fminnm v7.4s, v7.4s, v18.4s
-	WORD $0xad4151b5 // ldp q21, q20, [x13, #32]
-	WORD $0x4eb2c4c6 // fminnm v6.4s, v6.4s, v18.4s
+	WORD $0x4eb2c484 // fminnm v4.4s, v4.4s, v18.4s
+	WORD $0x4e30ce85 // fmla v5.4s, v20.4s, v16.4s
 	WORD $0x4e33c4e7 // fmaxnm v7.4s, v7.4s, v19.4s
-	WORD $0x4e33c4c6 // fmaxnm v6.4s, v6.4s, v19.4s
+	WORD $0x4e33c484 // fmaxnm v4.4s, v4.4s, v19.4s
+	WORD $0x4e31ce86 // fmla v6.4s, v20.4s, v17.4s
+	WORD $0xad4151b5 // ldp q21, q20, [x13, #32]
 	WORD $0x6e27dcf2 // fmul v18.4s, v7.4s, v7.4s
-	WORD $0x6e26dcd3 // fmul v19.4s, v6.4s, v6.4s
+	WORD $0x6e24dc93 // fmul v19.4s, v4.4s, v4.4s
 	WORD $0xad425db6 // ldp q22, q23, [x13, #64]
 	WORD $0xad4265b8 // ldp q24, q25, [x13, #64]
 	WORD $0x4e32ceb6 // fmla v22.4s, v21.4s, v18.4s
-	WORD $0x4e33ceb8 // fmla v24.4s, v21.4s, v19.4s
-	WORD $0xad4369b5 // ldp q21, q26, [x13, #96]
 	WORD $0x4e32ce97 // fmla v23.4s, v20.4s, v18.4s
+	WORD $0x4e33ceb8 // fmla v24.4s, v21.4s, v19.4s
 	WORD $0x4e33ce99 // fmla v25.4s, v20.4s, v19.4s
-	WORD $0x4e32ced5 // fmla v21.4s, v22.4s, v18.4s
-	WORD $0xad436db6 // ldp q22, q27, [x13, #96]
+	WORD $0xad4355b4 // ldp q20, q21, [x13, #96]
+	WORD $0x4e32ced4 // fmla v20.4s, v22.4s, v18.4s
+	WORD $0x4e32cef5 // fmla v21.4s, v23.4s, v18.4s
+	WORD $0xad435db6 // ldp q22, q23, [x13, #96]
 	WORD $0x4e33cf16 // fmla v22.4s, v24.4s, v19.4s
-	WORD $0x4e32cefa // fmla v26.4s, v23.4s, v18.4s
-	WORD $0xad4471bd // ldp q29, q28, [x13, #128]
-	WORD $0x4e33cf3b // fmla v27.4s, v25.4s, v19.4s
-	WORD $0x4e32cebd // fmla v29.4s, v21.4s, v18.4s
+	WORD $0x4e33cf37 // fmla v23.4s, v25.4s, v19.4s
+	WORD $0xad4465b8 // ldp q24, q25, [x13, #128]
+	WORD $0x4e32ce98 // fmla v24.4s, v20.4s, v18.4s
+	WORD $0x4e32ceb9 // fmla v25.4s, v21.4s, v18.4s
 	WORD $0xad4455b4 // ldp q20, q21, [x13, #128]
 	WORD $0x4e33ced4 // fmla v20.4s, v22.4s, v19.4s
-	WORD $0x4e32cf5c // fmla v28.4s, v26.4s, v18.4s
-	WORD $0x4e33cf75 // fmla v21.4s, v27.4s, v19.4s
-	WORD $0x6e3ddcf6 // fmul v22.4s, v7.4s, v29.4s
-	WORD $0x6e34dcd4 // fmul v20.4s, v6.4s, v20.4s
-	WORD $0x3dc029a6 // ldr q6, [x13, #160]
-	WORD $0x3dc029a7 // ldr q7, [x13, #160]
+	WORD $0x4e33cef5 // fmla v21.4s, v23.4s, v19.4s
+	WORD $0x6e38dcf6 // fmul v22.4s, v7.4s, v24.4s
+	WORD $0x6e34dc94 // fmul v20.4s, v4.4s, v20.4s
+	WORD $0xad4511a7 // ldp q7, q4, [x13, #160]
+	WORD $0x4e32cf27 // fmla v7.4s, v25.4s, v18.4s
+	WORD $0x3dc029b2 // ldr q18, [x13, #160]
 	WORD $0xaa0b03ed // mov x13, x11
-	WORD $0x4e32cf86 // fmla v6.4s, v28.4s, v18.4s
-	WORD $0x4e33cea7 // fmla v7.4s, v21.4s, v19.4s
-	WORD $0x6e36dc84 // fmul v4.4s, v4.4s, v22.4s
-	WORD $0x6e34dca5 // fmul v5.4s, v5.4s, v20.4s
-	WORD $0x6e26de06 // fmul v6.4s, v16.4s, v6.4s
-	WORD $0x6e27de27 // fmul v7.4s, v17.4s, v7.4s
-	WORD $0xad4645b0 // ldp q16, q17, [x13, #192]
-	WORD $0x4eb0c463 // fminnm v3.4s, v3.4s, v16.4s
-	WORD $0xad4749b3 // ldp q19, q18, [x13, #224]
-	WORD $0x4eb0c442 // fminnm v2.4s, v2.4s, v16.4s
-	WORD $0x4e31c463 // fmaxnm v3.4s, v3.4s, v17.4s
-	WORD $0x4e31c442 // fmaxnm v2.4s, v2.4s, v17.4s
-	WORD $0x6e23dc70 // fmul v16.4s, v3.4s, v3.4s
-	WORD $0x6e22dc51 // fmul v17.4s, v2.4s, v2.4s
-	WORD $0xad4855b4 // ldp q20, q21, [x13, #256]
-	WORD $0xad485db6 // ldp q22, q23, [x13, #256]
-	WORD $0x4e30ce74 // fmla v20.4s, v19.4s, v16.4s
+	WORD $0x6e36dca5 // fmul v5.4s, v5.4s, v22.4s
+	WORD $0x4e33ceb2 // fmla v18.4s, v21.4s, v19.4s
+	WORD $0x6e34dcc6 // fmul v6.4s, v6.4s, v20.4s
+	WORD $0x6e27de07 // fmul v7.4s, v16.4s, v7.4s
+	WORD $0x6e32de30 // fmul v16.4s, v17.4s, v18.4s
+	WORD $0xad4649b1 // ldp q17, q18, [x13, #192]
+	WORD $0x4eb1c463 // fminnm v3.4s, v3.4s, v17.4s
+	WORD $0xad474db4 // ldp q20, q19, [x13, #224]
+	WORD $0x4eb1c442 // fminnm v2.4s, v2.4s, v17.4s
+	WORD $0x4e32c463 // fmaxnm v3.4s, v3.4s, v18.4s
+	WORD $0x4e32c442 // fmaxnm v2.4s, v2.4s, v18.4s
+	WORD $0x6e23dc71 // fmul v17.4s, v3.4s, v3.4s
+	WORD $0x6e22dc52 // fmul v18.4s, v2.4s, v2.4s
+	WORD $0xad4859b5 // ldp q21, q22, [x13, #256]
+	WORD $0xad4861b7 // ldp q23, q24, [x13, #256]
+	WORD $0x4e31ce95 // fmla v21.4s, v20.4s, v17.4s
 	WORD $0x4e31ce76 // fmla v22.4s, v19.4s, v17.4s
-	WORD $0xad4961b3 // ldp q19, q24, [x13, #288]
-	WORD $0x4e30ce55 // fmla v21.4s, v18.4s, v16.4s
-	WORD $0x4e31ce57 // fmla v23.4s, v18.4s, v17.4s
-	WORD $0x4e30ce93 // fmla v19.4s, v20.4s, v16.4s
-	WORD $0xad4965b4 // ldp q20, q25, [x13, #288]
+	WORD $0x4e32ce97 // fmla v23.4s, v20.4s, v18.4s
+	WORD $0x4e32ce78 // fmla v24.4s, v19.4s, v18.4s
+	WORD $0xad4951b3 // ldp q19, q20, [x13, #288]
+	WORD $0x4e31ceb3 // fmla v19.4s, v21.4s, v17.4s
 	WORD $0x4e31ced4 // fmla v20.4s, v22.4s, v17.4s
-	WORD $0x4e30ceb8 // fmla v24.4s, v21.4s, v16.4s
-	WORD $0xad4a69bb // ldp q27, q26, [x13, #320]
-	WORD $0x4e31cef9 // fmla v25.4s, v23.4s, v17.4s
-	WORD $0x4e30ce7b // fmla v27.4s, v19.4s, v16.4s
-	WORD $0xad4a4db2 // ldp q18, q19, [x13, #320]
-	WORD $0x4e31ce92 // fmla v18.4s, v20.4s, v17.4s
-	WORD $0x4e30cf1a // fmla v26.4s, v24.4s, v16.4s
-	WORD $0x4e31cf33 // fmla v19.4s, v25.4s, v17.4s
-	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
-	WORD $0x6e32dc42 // fmul v2.4s, v2.4s, v18.4s
-	WORD $0x3dc059b2 // ldr q18, [x13, #352]
-	WORD $0x4e30cf52 // fmla v18.4s, v26.4s, v16.4s
-	WORD $0x3dc059b0 // ldr q16, [x13, #352]
+	WORD $0xad4959b5 // ldp q21, q22, [x13, #288]
+	WORD $0x4e32cef5 // fmla v21.4s, v23.4s, v18.4s
+	WORD $0x4e32cf16 // fmla v22.4s, v24.4s, v18.4s
+	WORD $0xad4a61b7 // ldp q23, q24, [x13, #320]
+	WORD $0x4e31ce77 // fmla v23.4s, v19.4s, v17.4s
+	WORD $0x4e31ce98 // fmla v24.4s, v20.4s, v17.4s
+	WORD $0xad4a51b3 // ldp q19, q20, [x13, #320]
+	WORD $0x4e32ceb3 // fmla v19.4s, v21.4s, v18.4s
+	WORD $0x4e32ced4 // fmla v20.4s, v22.4s, v18.4s
+	WORD $0x6e37dc63 // fmul v3.4s, v3.4s, v23.4s
+	WORD $0x6e33dc42 // fmul v2.4s, v2.4s, v19.4s
+	WORD $0xad4b4db5 // ldp q21, q19, [x13, #352]
+	WORD $0x4e31cf15 // fmla v21.4s, v24.4s, v17.4s
+	WORD $0x3dc059b1 // ldr q17, [x13, #352]
 	WORD $0xaa0b03ed // mov x13, x11
-	WORD $0x4e31ce70 // fmla v16.4s, v19.4s, v17.4s
-	WORD $0x3dc05d71 // ldr q17, [x11, #368]
-	WORD $0x4e32ce23 // fmla v3.4s, v17.4s, v18.4s
-	WORD $0x4e30ce22 // fmla v2.4s, v17.4s, v16.4s
+	WORD $0x4e32ce91 // fmla v17.4s, v20.4s, v18.4s
+	WORD $0x4e35ce63 // fmla v3.4s, v19.4s, v21.4s
+	WORD $0x4e31ce62 // fmla v2.4s, v19.4s, v17.4s
 	WORD $0x6e23dc00 // fmul v0.4s, v0.4s, v3.4s
-	WORD $0x6e30dca3 // fmul v3.4s, v5.4s, v16.4s
+	WORD $0x6e31dcc3 // fmul v3.4s, v6.4s, v17.4s
 	WORD $0x6e22dc21 // fmul v1.4s, v1.4s, v2.4s
-	WORD $0x6e32dc82 // fmul v2.4s, v4.4s, v18.4s
-	WORD $0x4e21cce3 // fmla v3.4s, v7.4s, v1.4s
-	WORD $0x6e30dce1 // fmul v1.4s, v7.4s, v16.4s
-	WORD $0x4e20ccc2 // fmla v2.4s, v6.4s, v0.4s
-	WORD $0x6e32dcc0 // fmul v0.4s, v6.4s, v18.4s
+	WORD $0x6e35dca2 // fmul v2.4s, v5.4s, v21.4s
+	WORD $0x4e21ce03 // fmla v3.4s, v16.4s, v1.4s
+	WORD $0x6e31de01 // fmul v1.4s, v16.4s, v17.4s
+	WORD $0x4e20cce2 // fmla v2.4s, v7.4s, v0.4s
+	WORD $0x6e35dce0 // fmul v0.4s, v7.4s, v21.4s
 	WORD $0x6e21fc61 // fdiv v1.4s, v3.4s, v1.4s
 	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
-	WORD $0x3dc02d62 // ldr q2, [x11, #176]
-	WORD $0x6ea0ec43 // facgt v3.4s, v2.4s, v0.4s
-	WORD $0x4e631c03 // bic v3.16b, v0.16b, v3.16b
-	WORD $0x6ea1ec40 // facgt v0.4s, v2.4s, v1.4s
+	WORD $0x6ea0ec82 // facgt v2.4s, v4.4s, v0.4s
+	WORD $0x4e621c03 // bic v3.16b, v0.16b, v2.16b
+	WORD $0x6ea1ec80 // facgt v0.4s, v4.4s, v1.4s
 	WORD $0x4e601c22 // bic v2.16b, v1.16b, v0.16b
 	WORD $0xad000923 // stp q3, q2, [x9]
 	WORD $0x91008129 // add x9, x9, #32
@@ -155,76 +152,74 @@ TEXT ·LSTM(SB), NOSPLIT, $0-40
 	WORD $0xad4845b0 // ldp q16, q17, [x13, #256]
 	WORD $0xad484db2 // ldp q18, q19, [x13, #256]
 	WORD $0x4e25ccf0 // fmla v16.4s, v7.4s, v5.4s
-	WORD $0x4e26ccf2 // fmla v18.4s, v7.4s, v6.4s
-	WORD $0xad4951a7 // ldp q7, q20, [x13, #288]
 	WORD $0x4e25cc91 // fmla v17.4s, v4.4s, v5.4s
+	WORD $0x4e26ccf2 // fmla v18.4s, v7.4s, v6.4s
 	WORD $0x4e26cc93 // fmla v19.4s, v4.4s, v6.4s
-	WORD $0x4e25ce07 // fmla v7.4s, v16.4s, v5.4s
-	WORD $0xad4955b0 // ldp q16, q21, [x13, #288]
+	WORD $0xad491da4 // ldp q4, q7, [x13, #288]
+	WORD $0x4e25ce04 // fmla v4.4s, v16.4s, v5.4s
+	WORD $0x4e25ce27 // fmla v7.4s, v17.4s, v5.4s
+	WORD $0xad4945b0 // ldp q16, q17, [x13, #288]
 	WORD $0x4e26ce50 // fmla v16.4s, v18.4s, v6.4s
-	WORD $0x4e25ce34 // fmla v20.4s, v17.4s, v5.4s
-	WORD $0xad4a59b7 // ldp q23, q22, [x13, #320]
-	WORD $0x4e26ce75 // fmla v21.4s, v19.4s, v6.4s
-	WORD $0x4e25ccf7 // fmla v23.4s, v7.4s, v5.4s
+	WORD $0x4e26ce71 // fmla v17.4s, v19.4s, v6.4s
+	WORD $0xad4a4db2 // ldp q18, q19, [x13, #320]
+	WORD $0x4e25cc92 // fmla v18.4s, v4.4s, v5.4s
+	WORD $0x4e25ccf3 // fmla v19.4s, v7.4s, v5.4s
 	WORD $0xad4a1da4 // ldp q4, q7, [x13, #320]
 	WORD $0x4e26ce04 // fmla v4.4s, v16.4s, v6.4s
-	WORD $0x4e25ce96 // fmla v22.4s, v20.4s, v5.4s
-	WORD $0x4e26cea7 // fmla v7.4s, v21.4s, v6.4s
-	WORD $0x6e37dc00 // fmul v0.4s, v0.4s, v23.4s
+	WORD $0x4e26ce27 // fmla v7.4s, v17.4s, v6.4s
+	WORD $0x6e32dc00 // fmul v0.4s, v0.4s, v18.4s
 	WORD $0x6e24dc21 // fmul v1.4s, v1.4s, v4.4s
-	WORD $0x3dc059a4 // ldr q4, [x13, #352]
-	WORD $0x4e25cec4 // fmla v4.4s, v22.4s, v5.4s
+	WORD $0xad4b41a4 // ldp q4, q16, [x13, #352]
+	WORD $0x4e25ce64 // fmla v4.4s, v19.4s, v5.4s
 	WORD $0x3dc059a5 // ldr q5, [x13, #352]
 	WORD $0xaa0b03ed // mov x13, x11
 	WORD $0x4e26cce5 // fmla v5.4s, v7.4s, v6.4s
-	WORD $0x3dc05d66 // ldr q6, [x11, #368]
-	WORD $0x4e24ccc0 // fmla v0.4s, v6.4s, v4.4s
-	WORD $0x4e25ccc1 // fmla v1.4s, v6.4s, v5.4s
 	WORD $0xad401da6 // ldp q6, q7, [x13]
 	WORD $0x4ea6c463 // fminnm v3.4s, v3.4s, v6.4s
-	WORD $0xad4141b1 // ldp q17, q16, [x13, #32]
 	WORD $0x4ea6c442 // fminnm v2.4s, v2.4s, v6.4s
+	WORD $0x4e24ce00 // fmla v0.4s, v16.4s, v4.4s
 	WORD $0x4e27c463 // fmaxnm v3.4s, v3.4s, v7.4s
 	WORD $0x4e27c442 // fmaxnm v2.4s, v2.4s, v7.4s
+	WORD $0x4e25ce01 // fmla v1.4s, v16.4s, v5.4s
+	WORD $0xad4141b1 // ldp q17, q16, [x13, #32]
 	WORD $0x6e23dc66 // fmul v6.4s, v3.4s, v3.4s
 	WORD $0x6e22dc47 // fmul v7.4s, v2.4s, v2.4s
 	WORD $0xad424db2 // ldp q18, q19, [x13, #64]
 	WORD $0xad4255b4 // ldp q20, q21, [x13, #64]
 	WORD $0x4e26ce32 // fmla v18.4s, v17.4s, v6.4s
-	WORD $0x4e27ce34 // fmla v20.4s, v17.4s, v7.4s
-	WORD $0xad4359b1 // ldp q17, q22, [x13, #96]
 	WORD $0x4e26ce13 // fmla v19.4s, v16.4s, v6.4s
+	WORD $0x4e27ce34 // fmla v20.4s, v17.4s, v7.4s
 	WORD $0x4e27ce15 // fmla v21.4s, v16.4s, v7.4s
-	WORD $0x4e26ce51 // fmla v17.4s, v18.4s, v6.4s
-	WORD $0xad435db2 // ldp q18, q23, [x13, #96]
+	WORD $0xad4345b0 // ldp q16, q17, [x13, #96]
+	WORD $0x4e26ce50 // fmla v16.4s, v18.4s, v6.4s
+	WORD $0x4e26ce71 // fmla v17.4s, v19.4s, v6.4s
+	WORD $0xad434db2 // ldp q18, q19, [x13, #96]
 	WORD $0x4e27ce92 // fmla v18.4s, v20.4s, v7.4s
-	WORD $0x4e26ce76 // fmla v22.4s, v19.4s, v6.4s
-	WORD $0xad4461b9 // ldp q25, q24, [x13, #128]
-	WORD $0x4e27ceb7 // fmla v23.4s, v21.4s, v7.4s
-	WORD $0x4e26ce39 // fmla v25.4s, v17.4s, v6.4s
+	WORD $0x4e27ceb3 // fmla v19.4s, v21.4s, v7.4s
+	WORD $0xad4455b4 // ldp q20, q21, [x13, #128]
+	WORD $0x4e26ce14 // fmla v20.4s, v16.4s, v6.4s
+	WORD $0x4e26ce35 // fmla v21.4s, v17.4s, v6.4s
 	WORD $0xad4445b0 // ldp q16, q17, [x13, #128]
 	WORD $0x4e27ce50 // fmla v16.4s, v18.4s, v7.4s
-	WORD $0x4e26ced8 // fmla v24.4s, v22.4s, v6.4s
-	WORD $0x4e27cef1 // fmla v17.4s, v23.4s, v7.4s
-	WORD $0x6e39dc63 // fmul v3.4s, v3.4s, v25.4s
+	WORD $0x4e27ce71 // fmla v17.4s, v19.4s, v7.4s
+	WORD $0x6e34dc63 // fmul v3.4s, v3.4s, v20.4s
 	WORD $0x6e30dc42 // fmul v2.4s, v2.4s, v16.4s
-	WORD $0x3dc029b0 // ldr q16, [x13, #160]
-	WORD $0x4e26cf10 // fmla v16.4s, v24.4s, v6.4s
+	WORD $0xad4541b2 // ldp q18, q16, [x13, #160]
+	WORD $0x4e26ceb2 // fmla v18.4s, v21.4s, v6.4s
 	WORD $0x3dc029a6 // ldr q6, [x13, #160]
 	WORD $0x6e23dc00 // fmul v0.4s, v0.4s, v3.4s
-	WORD $0x6e22dc21 // fmul v1.4s, v1.4s, v2.4s
 	WORD $0x4e27ce26 // fmla v6.4s, v17.4s, v7.4s
-	WORD $0x6e30dc82 // fmul v2.4s, v4.4s, v16.4s
+	WORD $0x6e22dc21 // fmul v1.4s, v1.4s, v2.4s
+	WORD $0x6e32dc82 // fmul v2.4s, v4.4s, v18.4s
 	WORD $0x6e26dca3 // fmul v3.4s, v5.4s, v6.4s
 	WORD $0x6e22fc00 // fdiv v0.4s, v0.4s, v2.4s
-	WORD $0x3dc02d62 // ldr q2, [x11, #176]
 	WORD $0x6e23fc21 // fdiv v1.4s, v1.4s, v3.4s
-	WORD $0x6ea0ec43 // facgt v3.4s, v2.4s, v0.4s
-	WORD $0x4e631c00 // bic v0.16b, v0.16b, v3.16b
-	WORD $0x6ea1ec42 // facgt v2.4s, v2.4s, v1.4s
+	WORD $0x6ea0ee02 // facgt v2.4s, v16.4s, v0.4s
+	WORD $0x4e621c00 // bic v0.16b, v0.16b, v2.16b
+	WORD $0x6ea1ee02 // facgt v2.4s, v16.4s, v1.4s
 	WORD $0x4e621c21 // bic v1.16b, v1.16b, v2.16b
 	WORD $0xac810500 // stp q0, q1, [x8], #32
-	WORD $0x54ffe541 // b.ne #-856
+	WORD $0x54ffe5e1 // b.ne #-836
 	RET
 
 // func LSTMPeephole(h, c, z, peep, k *float32, blocks int)
@@ -237,137 +232,134 @@ TEXT ·LSTMPeephole(SB), NOSPLIT, $0-48
 	WORD $0xaa0c03ee // mov x14, x12
 	WORD $0xf10005ad // subs x13, x13, #1
 	WORD $0xad400d62 // ldp q2, q3, [x11]
-	WORD $0xad401544 // ldp q4, q5, [x10]
-	WORD $0xad411d66 // ldp q6, q7, [x11, #32]
-	WORD $0x4e22cc04 // fmla v4.4s, v0.4s, v2.4s
-	WORD $0x4e23cc25 // fmla v5.4s, v1.4s, v3.4s
+	WORD $0xad401945 // ldp q5, q6, [x10]
+	WORD $0xad411d64 // ldp q4, q7, [x11, #32]
+	WORD $0x4e22cc05 // fmla v5.4s, v0.4s, v2.4s
+	WORD $0x4e23cc26 // fmla v6.4s, v1.4s, v3.4s
 	WORD $0xad410943 // ldp q3, q2, [x10, #32]
-	WORD $0x4e26cc03 // fmla v3.4s, v0.4s, v6.4s
+	WORD $0x4e24cc03 // fmla v3.4s, v0.4s, v4.4s
 	WORD $0x4e27cc22 // fmla v2.4s, v1.4s, v7.4s
-	WORD $0xad421d50 // ldp q16, q7, [x10, #64]
-	WORD $0xad4645c6 // ldp q6, q17, [x14, #192]
-	WORD $0x4ea6c484 // fminnm v4.4s, v4.4s, v6.4s
-	WORD $0x4ea6c4a5 // fminnm v5.4s, v5.4s, v6.4s
-	WORD $0xad4719d3 // ldp q19, q6, [x14, #224]
-	WORD $0x4e31c484 // fmaxnm v4.4s, v4.4s, v17.4s
+	WORD $0xad421150 // ldp q16, q4, [x10, #64]
+	WORD $0xad4645c7 // ldp q7, q17, [x14, #192]
+	WORD $0x4ea7c4a5 // fminnm v5.4s, v5.4s, v7.4s
+	WORD $0x4ea7c4c6 // fminnm v6.4s, v6.4s, v7.4s
+	WORD $0xad471dd3 // ldp q19, q7, [x14, #224]
 	WORD $0x4e31c4a5 // fmaxnm v5.4s, v5.4s, v17.4s
-	WORD $0x6e24dc91 // fmul v17.4s, v4.4s, v4.4s
-	WORD $0x6e25dcb2 // fmul v18.4s, v5.4s, v5.4s
+	WORD $0x4e31c4c6 // fmaxnm v6.4s, v6.4s, v17.4s
+	WORD $0x6e25dcb1 // fmul v17.4s, v5.4s, v5.4s
+	WORD $0x6e26dcd2 // fmul v18.4s, v6.4s, v6.4s
 	WORD $0xad4855d4 // ldp q20, q21, [x14, #256]
 	WORD $0xad485dd6 // ldp q22, q23, [x14, #256]
 	WORD $0x4e31ce74 // fmla v20.4s, v19.4s, v17.4s
+	WORD $0x4e31ccf5 // fmla v21.4s, v7.4s, v17.4s
 	WORD $0x4e32ce76 // fmla v22.4s, v19.4s, v18.4s
-	WORD $0xad4961d3 // ldp q19, q24, [x14, #288]
-	WORD $0x4e31ccd5 // fmla v21.4s, v6.4s, v17.4s
-	WORD $0x4e32ccd7 // fmla v23.4s, v6.4s, v18.4s
-	WORD $0x4e31ce93 // fmla v19.4s, v20.4s, v17.4s
-	WORD $0xad4965d4 // ldp q20, q25, [x14, #288]
+	WORD $0x4e32ccf7 // fmla v23.4s, v7.4s, v18.4s
+	WORD $0xad494dc7 // ldp q7, q19, [x14, #288]
+	WORD $0x4e31ce87 // fmla v7.4s, v20.4s, v17.4s
+	WORD $0x4e31ceb3 // fmla v19.4s, v21.4s, v17.4s
+	WORD $0xad4955d4 // ldp q20, q21, [x14, #288]
 	WORD $0x4e32ced4 // fmla v20.4s, v22.4s, v18.4s
-	WORD $0x4e31ceb8 // fmla v24.4s, v21.4s, v17.4s
-	WORD $0xad4a69db // ldp q27, q26, [x14, #320]
-	WORD $0x4e32cef9 // fmla v25.4s, v23.4s, v18.4s
-	WORD $0x4e31ce7b // fmla v27.4s, v19.4s, v17.4s
-	WORD $0xad4a4dc6 // ldp q6, q19, [x14, #320]
-	WORD $0x4e32ce86 // fmla v6.4s, v20.4s, v18.4s
-	WORD $0x4e31cf1a // fmla v26.4s, v24.4s, v17.4s
-	WORD $0x4e32cf33 // fmla v19.4s, v25.4s, v18.4s
-	WORD $0x6e3bdc84 // fmul v4.4s, v4.4s, v27.4s
-	WORD $0x6e26dca5 // fmul v5.4s, v5.4s, v6.4s
-	WORD $0x3dc059c6 // ldr q6, [x14, #352]
-	WORD $0x4e31cf46 // fmla v6.4s, v26.4s, v17.4s
+	WORD $0x4e32cef5 // fmla v21.4s, v23.4s, v18.4s
+	WORD $0xad4a5dd6 // ldp q22, q23, [x14, #320]
+	WORD $0x4e31ccf6 // fmla v22.4s, v7.4s, v17.4s
+	WORD $0x4e31ce77 // fmla v23.4s, v19.4s, v17.4s
+	WORD $0xad4a4dc7 // ldp q7, q19, [x14, #320]
+	WORD $0x4e32ce87 // fmla v7.4s, v20.4s, v18.4s
+	WORD $0x4e32ceb3 // fmla v19.4s, v21.4s, v18.4s
+	WORD $0x6e36dca5 // fmul v5.4s, v5.4s, v22.4s
+	WORD $0x6e27dcc6 // fmul v6.4s, v6.4s, v7.4s
+	WORD $0xad4b51c7 // ldp q7, q20, [x14, #352]
+	WORD $0x4e31cee7 // fmla v7.4s, v23.4s, v17.4s
 	WORD $0x3dc059d1 // ldr q17, [x14, #352]
 	WORD $0xaa0c03ee // mov x14, x12
 	WORD $0x4e32ce71 // fmla v17.4s, v19.4s, v18.4s
-	WORD $0x3dc05d92 // ldr q18, [x12, #368]
-	WORD $0x4e26ce44 // fmla v4.4s, v18.4s, v6.4s
-	WORD $0x4e31ce45 // fmla v5.4s, v18.4s, v17.4s
 	WORD $0xad404dd2 // ldp q18, q19, [x14]
 	WORD $0x4eb2c610 // fminnm v16.4s, v16.4s, v18.4s
-	WORD $0xad4151d5 // ldp q21, q20, [x14, #32]
-	WORD $0x4eb2c4e7 // fminnm v7.4s, v7.4s, v18.4s
+	WORD $0x4eb2c484 // fminnm v4.4s, v4.4s, v18.4s
+	WORD $0x4e27ce85 // fmla v5.4s, v20.4s, v7.4s
 	WORD $0x4e33c610 // fmaxnm v16.4s, v16.4s, v19.4s
-	WORD $0x4e33c4e7 // fmaxnm v7.4s, v7.4s, v19.4s
+	WORD $0x4e33c484 // fmaxnm v4.4s, v4.4s, v19.4s
+	WORD $0x4e31ce86 // fmla v6.4s, v20.4s, v17.4s
+	WORD $0xad4151d5 // ldp q21, q20, [x14, #32]
 	WORD $0x6e30de12 // fmul v18.4s, v16.4s, v16.4s
-	WORD $0x6e27dcf3 // fmul v19.4s, v7.4s, v7.4s
+	WORD $0x6e24dc93 // fmul v19.4s, v4.4s, v4.4s
 	WORD $0xad425dd6 // ldp q22, q23, [x14, #64]
 	WORD $0xad4265d8 // ldp q24, q25, [x14, #64]
 	WORD $0x4e32ceb6 // fmla v22.4s, v21.4s, v18.4s
-	WORD $0x4e33ceb8 // fmla v24.4s, v21.4s, v19.4s
-	WORD $0xad4369d5 // ldp q21, q26, [x14, #96]
 	WORD $0x4e32ce97 // fmla v23.4s, v20.4s, v18.4s
+	WORD $0x4e33ceb8 // fmla v24.4s, v21.4s, v19.4s
 	WORD $0x4e33ce99 // fmla v25.4s, v20.4s, v19.4s
-	WORD $0x4e32ced5 // fmla v21.4s, v22.4s, v18.4s
-	WORD $0xad436dd6 // ldp q22, q27, [x14, #96]
+	WORD $0xad4355d4 // ldp q20, q21, [x14, #96]
+	WORD $0x4e32ced4 // fmla v20.4s, v22.4s, v18.4s
+	WORD $0x4e32cef5 // fmla v21.4s, v23.4s, v18.4s
+	WORD $0xad435dd6 // ldp q22, q23, [x14, #96]
 	WORD $0x4e33cf16 // fmla v22.4s, v24.4s, v19.4s
-	WORD $0x4e32cefa // fmla v26.4s, v23.4s, v18.4s
-	WORD $0xad4471dd // ldp q29, q28, [x14, #128]
-	WORD $0x4e33cf3b // fmla v27.4s, v25.4s, v19.4s
-	WORD $0x4e32cebd // fmla v29.4s, v21.4s, v18.4s
+	WORD $0x4e33cf37 // fmla v23.4s, v25.4s, v19.4s
+	WORD $0xad4465d8 // ldp q24, q25, [x14, #128]
+	WORD $0x4e32ce98 // fmla v24.4s, v20.4s, v18.4s
+	WORD $0x4e32ceb9 // fmla v25.4s, v21.4s, v18.4s
 	WORD $0xad4455d4 // ldp q20, q21, [x14, #128]
 	WORD $0x4e33ced4 // fmla v20.4s, v22.4s, v19.4s
-	WORD $0x4e32cf5c // fmla v28.4s, v26.4s, v18.4s
-	WORD $0x4e33cf75 // fmla v21.4s, v27.4s, v19.4s
-	WORD $0x6e3dde10 // fmul v16.4s, v16.4s, v29.4s
-	WORD $0x6e34dcf4 // fmul v20.4s, v7.4s, v20.4s
-	WORD $0x3dc029c7 // ldr q7, [x14, #160]
-	WORD $0x4e32cf87 // fmla v7.4s, v28.4s, v18.4s
+	WORD $0x4e33cef5 // fmla v21.4s, v23.4s, v19.4s
+	WORD $0x6e38de16 // fmul v22.4s, v16.4s, v24.4s
+	WORD $0x6e34dc94 // fmul v20.4s, v4.4s, v20.4s
+	WORD $0xad4511d0 // ldp q16, q4, [x14, #160]
+	WORD $0x4e32cf30 // fmla v16.4s, v25.4s, v18.4s
 	WORD $0x3dc029d2 // ldr q18, [x14, #160]
 	WORD $0xaa0c03ee // mov x14, x12
-	WORD $0x6e30dc84 // fmul v4.4s, v4.4s, v16.4s
-	WORD $0x6e34dca5 // fmul v5.4s, v5.4s, v20.4s
+	WORD $0x6e36dca5 // fmul v5.4s, v5.4s, v22.4s
 	WORD $0x4e33ceb2 // fmla v18.4s, v21.4s, v19.4s
-	WORD $0x6e27dcc6 // fmul v6.4s, v6.4s, v7.4s
-	WORD $0x6e32de27 // fmul v7.4s, v17.4s, v18.4s
-	WORD $0xad4645d0 // ldp q16, q17, [x14, #192]
-	WORD $0x4eb0c463 // fminnm v3.4s, v3.4s, v16.4s
-	WORD $0xad4749d3 // ldp q19, q18, [x14, #224]
-	WORD $0x4eb0c442 // fminnm v2.4s, v2.4s, v16.4s
-	WORD $0x4e31c463 // fmaxnm v3.4s, v3.4s, v17.4s
-	WORD $0x4e31c442 // fmaxnm v2.4s, v2.4s, v17.4s
-	WORD $0x6e23dc70 // fmul v16.4s, v3.4s, v3.4s
-	WORD $0x6e22dc51 // fmul v17.4s, v2.4s, v2.4s
-	WORD $0xad4855d4 // ldp q20, q21, [x14, #256]
-	WORD $0xad485dd6 // ldp q22, q23, [x14, #256]
-	WORD $0x4e30ce74 // fmla v20.4s, v19.4s, v16.4s
+	WORD $0x6e34dcc6 // fmul v6.4s, v6.4s, v20.4s
+	WORD $0x6e30dce7 // fmul v7.4s, v7.4s, v16.4s
+	WORD $0x6e32de30 // fmul v16.4s, v17.4s, v18.4s
+	WORD $0xad4649d1 // ldp q17, q18, [x14, #192]
+	WORD $0x4eb1c463 // fminnm v3.4s, v3.4s, v17.4s
+	WORD $0xad474dd4 // ldp q20, q19, [x14, #224]
+	WORD $0x4eb1c442 // fminnm v2.4s, v2.4s, v17.4s
+	WORD $0x4e32c463 // fmaxnm v3.4s, v3.4s, v18.4s
+	WORD $0x4e32c442 // fmaxnm v2.4s, v2.4s, v18.4s
+	WORD $0x6e23dc71 // fmul v17.4s, v3.4s, v3.4s
+	WORD $0x6e22dc52 // fmul v18.4s, v2.4s, v2.4s
+	WORD $0xad4859d5 // ldp q21, q22, [x14, #256]
+	WORD $0xad4861d7 // ldp q23, q24, [x14, #256]
+	WORD $0x4e31ce95 // fmla v21.4s, v20.4s, v17.4s
 	WORD $0x4e31ce76 // fmla v22.4s, v19.4s, v17.4s
-	WORD $0xad4961d3 // ldp q19, q24, [x14, #288]
-	WORD $0x4e30ce55 // fmla v21.4s, v18.4s, v16.4s
-	WORD $0x4e31ce57 // fmla v23.4s, v18.4s, v17.4s
-	WORD $0x4e30ce93 // fmla v19.4s, v20.4s, v16.4s
-	WORD $0xad4965d4 // ldp q20, q25, [x14, #288]
+	WORD $0x4e32ce97 // fmla v23.4s, v20.4s, v18.4s
+	WORD $0x4e32ce78 // fmla v24.4s, v19.4s, v18.4s
+	WORD $0xad4951d3 // ldp q19, q20, [x14, #288]
+	WORD $0x4e31ceb3 // fmla v19.4s, v21.4s, v17.4s
 	WORD $0x4e31ced4 // fmla v20.4s, v22.4s, v17.4s
-	WORD $0x4e30ceb8 // fmla v24.4s, v21.4s, v16.4s
-	WORD $0xad4a69db // ldp q27, q26, [x14, #320]
-	WORD $0x4e31cef9 // fmla v25.4s, v23.4s, v17.4s
-	WORD $0x4e30ce7b // fmla v27.4s, v19.4s, v16.4s
-	WORD $0xad4a4dd2 // ldp q18, q19, [x14, #320]
-	WORD $0x4e31ce92 // fmla v18.4s, v20.4s, v17.4s
-	WORD $0x4e30cf1a // fmla v26.4s, v24.4s, v16.4s
-	WORD $0x4e31cf33 // fmla v19.4s, v25.4s, v17.4s
-	WORD $0x6e3bdc63 // fmul v3.4s, v3.4s, v27.4s
-	WORD $0x6e32dc42 // fmul v2.4s, v2.4s, v18.4s
-	WORD $0x3dc059d2 // ldr q18, [x14, #352]
-	WORD $0x4e30cf52 // fmla v18.4s, v26.4s, v16.4s
-	WORD $0x3dc059d0 // ldr q16, [x14, #352]
+	WORD $0xad4959d5 // ldp q21, q22, [x14, #288]
+	WORD $0x4e32cef5 // fmla v21.4s, v23.4s, v18.4s
+	WORD $0x4e32cf16 // fmla v22.4s, v24.4s, v18.4s
+	WORD $0xad4a61d7 // ldp q23, q24, [x14, #320]
+	WORD $0x4e31ce77 // fmla v23.4s, v19.4s, v17.4s
+	WORD $0x4e31ce98 // fmla v24.4s, v20.4s, v17.4s
+	WORD $0xad4a51d3 // ldp q19, q20, [x14, #320]
+	WORD $0x4e32ceb3 // fmla v19.4s, v21.4s, v18.4s
+	WORD $0x4e32ced4 // fmla v20.4s, v22.4s, v18.4s
+	WORD $0x6e37dc63 // fmul v3.4s, v3.4s, v23.4s
+	WORD $0x6e33dc42 // fmul v2.4s, v2.4s, v19.4s
+	WORD $0xad4b4dd5 // ldp q21, q19, [x14, #352]
+	WORD $0x4e31cf15 // fmla v21.4s, v24.4s, v17.4s
+	WORD $0x3dc059d1 // ldr q17, [x14, #352]
 	WORD $0xaa0c03ee // mov x14, x12
-	WORD $0x4e31ce70 // fmla v16.4s, v19.4s, v17.4s
-	WORD $0x3dc05d91 // ldr q17, [x12, #368]
-	WORD $0x4e32ce23 // fmla v3.4s, v17.4s, v18.4s
-	WORD $0x4e30ce22 // fmla v2.4s, v17.4s, v16.4s
+	WORD $0x4e32ce91 // fmla v17.4s, v20.4s, v18.4s
+	WORD $0x4e35ce63 // fmla v3.4s, v19.4s, v21.4s
+	WORD $0x4e31ce62 // fmla v2.4s, v19.4s, v17.4s
 	WORD $0x6e23dc00 // fmul v0.4s, v0.4s, v3.4s
-	WORD $0x6e30dca3 // fmul v3.4s, v5.4s, v16.4s
+	WORD $0x6e31dcc3 // fmul v3.4s, v6.4s, v17.4s
 	WORD $0x6e22dc21 // fmul v1.4s, v1.4s, v2.4s
-	WORD $0x6e32dc82 // fmul v2.4s, v4.4s, v18.4s
-	WORD $0x4e21cce3 // fmla v3.4s, v7.4s, v1.4s
-	WORD $0x6e30dce1 // fmul v1.4s, v7.4s, v16.4s
-	WORD $0x4e20ccc2 // fmla v2.4s, v6.4s, v0.4s
-	WORD $0x6e32dcc0 // fmul v0.4s, v6.4s, v18.4s
+	WORD $0x6e35dca2 // fmul v2.4s, v5.4s, v21.4s
+	WORD $0x4e21ce03 // fmla v3.4s, v16.4s, v1.4s
+	WORD $0x6e31de01 // fmul v1.4s, v16.4s, v17.4s
+	WORD $0x4e20cce2 // fmla v2.4s, v7.4s, v0.4s
+	WORD $0x6e35dce0 // fmul v0.4s, v7.4s, v21.4s
 	WORD $0x6e20fc40 // fdiv v0.4s, v2.4s, v0.4s
 	WORD $0x6e21fc62 // fdiv v2.4s, v3.4s, v1.4s
-	WORD $0x3dc02d83 // ldr q3, [x12, #176]
-	WORD $0x6ea0ec61 // facgt v1.4s, v3.4s, v0.4s
+	WORD $0x6ea0ec81 // facgt v1.4s, v4.4s, v0.4s
 	WORD $0x4e611c01 // bic v1.16b, v0.16b, v1.16b
-	WORD $0x6ea2ec60 // facgt v0.4s, v3.4s, v2.4s
+	WORD $0x6ea2ec80 // facgt v0.4s, v4.4s, v2.4s
 	WORD $0x4e601c40 // bic v0.16b, v2.16b, v0.16b
 	WORD $0xad000121 // stp q1, q0, [x9]
 	WORD $0x91008129 // add x9, x9, #32
@@ -388,31 +380,30 @@ TEXT ·LSTMPeephole(SB), NOSPLIT, $0-48
 	WORD $0xad4845d0 // ldp q16, q17, [x14, #256]
 	WORD $0xad484dd2 // ldp q18, q19, [x14, #256]
 	WORD $0x4e25ccf0 // fmla v16.4s, v7.4s, v5.4s
-	WORD $0x4e26ccf2 // fmla v18.4s, v7.4s, v6.4s
-	WORD $0xad4951c7 // ldp q7, q20, [x14, #288]
 	WORD $0x4e25cc51 // fmla v17.4s, v2.4s, v5.4s
+	WORD $0x4e26ccf2 // fmla v18.4s, v7.4s, v6.4s
 	WORD $0x4e26cc53 // fmla v19.4s, v2.4s, v6.4s
-	WORD $0x4e25ce07 // fmla v7.4s, v16.4s, v5.4s
-	WORD $0xad4955d0 // ldp q16, q21, [x14, #288]
+	WORD $0xad491dc2 // ldp q2, q7, [x14, #288]
+	WORD $0x4e25ce02 // fmla v2.4s, v16.4s, v5.4s
+	WORD $0x4e25ce27 // fmla v7.4s, v17.4s, v5.4s
+	WORD $0xad4945d0 // ldp q16, q17, [x14, #288]
 	WORD $0x4e26ce50 // fmla v16.4s, v18.4s, v6.4s
-	WORD $0x4e25ce34 // fmla v20.4s, v17.4s, v5.4s
-	WORD $0xad4a59d7 // ldp q23, q22, [x14, #320]
-	WORD $0x4e26ce75 // fmla v21.4s, v19.4s, v6.4s
-	WORD $0x4e25ccf7 // fmla v23.4s, v7.4s, v5.4s
-	WORD $0xad4a45c7 // ldp q7, q17, [x14, #320]
+	WORD $0x4e26ce71 // fmla v17.4s, v19.4s, v6.4s
+	WORD $0xad4a4dd2 // ldp q18, q19, [x14, #320]
+	WORD $0x4e25cc52 // fmla v18.4s, v2.4s, v5.4s
+	WORD $0x4e25ccf3 // fmla v19.4s, v7.4s, v5.4s
+	WORD $0xad4a51c7 // ldp q7, q20, [x14, #320]
 	WORD $0x4e26ce07 // fmla v7.4s, v16.4s, v6.4s
-	WORD $0x4e25ce96 // fmla v22.4s, v20.4s, v5.4s
-	WORD $0x4e26ceb1 // fmla v17.4s, v21.4s, v6.4s
-	WORD $0x6e37dc82 // fmul v2.4s, v4.4s, v23.4s
-	WORD $0x3dc059c4 // ldr q4, [x14, #352]
+	WORD $0x4e26ce34 // fmla v20.4s, v17.4s, v6.4s
+	WORD $0x6e32dc82 // fmul v2.4s, v4.4s, v18.4s
 	WORD $0x6e27dc63 // fmul v3.4s, v3.4s, v7.4s
-	WORD $0x4e25cec4 // fmla v4.4s, v22.4s, v5.4s
+	WORD $0xad4b1dc4 // ldp q4, q7, [x14, #352]
+	WORD $0x4e25ce64 // fmla v4.4s, v19.4s, v5.4s
 	WORD $0x3dc059c5 // ldr q5, [x14, #352]
 	WORD $0xaa0c03ee // mov x14, x12
-	WORD $0x4e26ce25 // fmla v5.4s, v17.4s, v6.4s
-	WORD $0x3dc05d86 // ldr q6, [x12, #368]
-	WORD $0x4e24ccc2 // fmla v2.4s, v6.4s, v4.4s
-	WORD $0x4e25ccc3 // fmla v3.4s, v6.4s, v5.4s
+	WORD $0x4e26ce85 // fmla v5.4s, v20.4s, v6.4s
+	WORD $0x4e24cce2 // fmla v2.4s, v7.4s, v4.4s
+	WORD $0x4e25cce3 // fmla v3.4s, v7.4s, v5.4s
 	WORD $0xad401dc6 // ldp q6, q7, [x14]
 	WORD $0x4ea6c421 // fminnm v1.4s, v1.4s, v6.4s
 	WORD $0xad4141d1 // ldp q17, q16, [x14, #32]
@@ -424,40 +415,39 @@ TEXT ·LSTMPeephole(SB), NOSPLIT, $0-48
 	WORD $0xad424dd2 // ldp q18, q19, [x14, #64]
 	WORD $0xad4255d4 // ldp q20, q21, [x14, #64]
 	WORD $0x4e26ce32 // fmla v18.4s, v17.4s, v6.4s
-	WORD $0x4e27ce34 // fmla v20.4s, v17.4s, v7.4s
-	WORD $0xad4359d1 // ldp q17, q22, [x14, #96]
 	WORD $0x4e26ce13 // fmla v19.4s, v16.4s, v6.4s
+	WORD $0x4e27ce34 // fmla v20.4s, v17.4s, v7.4s
 	WORD $0x4e27ce15 // fmla v21.4s, v16.4s, v7.4s
-	WORD $0x4e26ce51 // fmla v17.4s, v18.4s, v6.4s
-	WORD $0xad435dd2 // ldp q18, q23, [x14, #96]
+	WORD $0xad4345d0 // ldp q16, q17, [x14, #96]
+	WORD $0x4e26ce50 // fmla v16.4s, v18.4s, v6.4s
+	WORD $0x4e26ce71 // fmla v17.4s, v19.4s, v6.4s
+	WORD $0xad434dd2 // ldp q18, q19, [x14, #96]
 	WORD $0x4e27ce92 // fmla v18.4s, v20.4s, v7.4s
-	WORD $0x4e26ce76 // fmla v22.4s, v19.4s, v6.4s
-	WORD $0xad4461d9 // ldp q25, q24, [x14, #128]
-	WORD $0x4e27ceb7 // fmla v23.4s, v21.4s, v7.4s
-	WORD $0x4e26ce39 // fmla v25.4s, v17.4s, v6.4s
+	WORD $0x4e27ceb3 // fmla v19.4s, v21.4s, v7.4s
+	WORD $0xad4455d4 // ldp q20, q21, [x14, #128]
+	WORD $0x4e26ce14 // fmla v20.4s, v16.4s, v6.4s
+	WORD $0x4e26ce35 // fmla v21.4s, v17.4s, v6.4s
 	WORD $0xad4445d0 // ldp q16, q17, [x14, #128]
 	WORD $0x4e27ce50 // fmla v16.4s, v18.4s, v7.4s
-	WORD $0x4e26ced8 // fmla v24.4s, v22.4s, v6.4s
-	WORD $0x4e27cef1 // fmla v17.4s, v23.4s, v7.4s
-	WORD $0x6e39dc21 // fmul v1.4s, v1.4s, v25.4s
+	WORD $0x4e27ce71 // fmla v17.4s, v19.4s, v7.4s
+	WORD $0x6e34dc21 // fmul v1.4s, v1.4s, v20.4s
 	WORD $0x6e30dc00 // fmul v0.4s, v0.4s, v16.4s
-	WORD $0x3dc029d0 // ldr q16, [x14, #160]
-	WORD $0x4e26cf10 // fmla v16.4s, v24.4s, v6.4s
+	WORD $0xad4541d2 // ldp q18, q16, [x14, #160]
+	WORD $0x4e26ceb2 // fmla v18.4s, v21.4s, v6.4s
 	WORD $0x3dc029c6 // ldr q6, [x14, #160]
 	WORD $0x6e21dc41 // fmul v1.4s, v2.4s, v1.4s
-	WORD $0x6e20dc60 // fmul v0.4s, v3.4s, v0.4s
 	WORD $0x4e27ce26 // fmla v6.4s, v17.4s, v7.4s
-	WORD $0x6e30dc82 // fmul v2.4s, v4.4s, v16.4s
+	WORD $0x6e20dc60 // fmul v0.4s, v3.4s, v0.4s
+	WORD $0x6e32dc82 // fmul v2.4s, v4.4s, v18.4s
 	WORD $0x6e26dca3 // fmul v3.4s, v5.4s, v6.4s
 	WORD $0x6e22fc21 // fdiv v1.4s, v1.4s, v2.4s
-	WORD $0x3dc02d82 // ldr q2, [x12, #176]
 	WORD $0x6e23fc00 // fdiv v0.4s, v0.4s, v3.4s
-	WORD $0x6ea1ec43 // facgt v3.4s, v2.4s, v1.4s
-	WORD $0x4e631c21 // bic v1.16b, v1.16b, v3.16b
-	WORD $0x6ea0ec42 // facgt v2.4s, v2.4s, v0.4s
+	WORD $0x6ea1ee02 // facgt v2.4s, v16.4s, v1.4s
+	WORD $0x4e621c21 // bic v1.16b, v1.16b, v2.16b
+	WORD $0x6ea0ee02 // facgt v2.4s, v16.4s, v0.4s
 	WORD $0x4e621c00 // bic v0.16b, v0.16b, v2.16b
 	WORD $0xac810101 // stp q1, q0, [x8], #32
-	WORD $0x54ffe401 // b.ne #-896
+	WORD $0x54ffe4a1 // b.ne #-876
 	RET
 
 // func GRU(h, x, u, k *float32, blocks int)
@@ -485,33 +475,32 @@ TEXT ·GRU(SB), NOSPLIT, $0-40
 	WORD $0xad481da6 // ldp q6, q7, [x13, #256]
 	WORD $0xad4845b0 // ldp q16, q17, [x13, #256]
 	WORD $0x4e22cca6 // fmla v6.4s, v5.4s, v2.4s
-	WORD $0x4e23ccb0 // fmla v16.4s, v5.4s, v3.4s
-	WORD $0xad4949a5 // ldp q5, q18, [x13, #288]
 	WORD $0x4e22cc87 // fmla v7.4s, v4.4s, v2.4s
+	WORD $0x4e23ccb0 // fmla v16.4s, v5.4s, v3.4s
 	WORD $0x4e23cc91 // fmla v17.4s, v4.4s, v3.4s
-	WORD $0x4e22ccc5 // fmla v5.4s, v6.4s, v2.4s
-	WORD $0xad494da6 // ldp q6, q19, [x13, #288]
+	WORD $0xad4915a4 // ldp q4, q5, [x13, #288]
+	WORD $0x4e22ccc4 // fmla v4.4s, v6.4s, v2.4s
+	WORD $0x4e22cce5 // fmla v5.4s, v7.4s, v2.4s
+	WORD $0xad491da6 // ldp q6, q7, [x13, #288]
 	WORD $0x4e23ce06 // fmla v6.4s, v16.4s, v3.4s
-	WORD $0x4e22ccf2 // fmla v18.4s, v7.4s, v2.4s
-	WORD $0xad4a51b5 // ldp q21, q20, [x13, #320]
-	WORD $0x4e23ce33 // fmla v19.4s, v17.4s, v3.4s
-	WORD $0x4e22ccb5 // fmla v21.4s, v5.4s, v2.4s
+	WORD $0x4e23ce27 // fmla v7.4s, v17.4s, v3.4s
+	WORD $0xad4a45b0 // ldp q16, q17, [x13, #320]
+	WORD $0x4e22cc90 // fmla v16.4s, v4.4s, v2.4s
+	WORD $0x4e22ccb1 // fmla v17.4s, v5.4s, v2.4s
 	WORD $0xad4a15a4 // ldp q4, q5, [x13, #320]
 	WORD $0x4e23ccc4 // fmla v4.4s, v6.4s, v3.4s
-	WORD $0x4e22ce54 // fmla v20.4s, v18.4s, v2.4s
-	WORD $0x4e23ce65 // fmla v5.4s, v19.4s, v3.4s
-	WORD $0x6e35dc00 // fmul v0.4s, v0.4s, v21.4s
+	WORD $0x4e23cce5 // fmla v5.4s, v7.4s, v3.4s
+	WORD $0x6e30dc00 // fmul v0.4s, v0.4s, v16.4s
 	WORD $0x6e24dc21 // fmul v1.4s, v1.4s, v4.4s
-	WORD $0x3dc059a4 // ldr q4, [x13, #352]
-	WORD $0x4e22ce84 // fmla v4.4s, v20.4s, v2.4s
+	WORD $0xad4b11a6 // ldp q6, q4, [x13, #352]
+	WORD $0x4e22ce26 // fmla v6.4s, v17.4s, v2.4s
 	WORD $0x3dc059a2 // ldr q2, [x13, #352]
 	WORD $0xaa0903ed // mov x13, x9
 	WORD $0x4e23cca2 // fmla v2.4s, v5.4s, v3.4s
-	WORD $0x3dc05d23 // ldr q3, [x9, #368]
-	WORD $0x4e24cc60 // fmla v0.4s, v3.4s, v4.4s
-	WORD $0x4e22cc61 // fmla v1.4s, v3.4s, v2.4s
-	WORD $0x6e24fc00 // fdiv v0.4s, v0.4s, v4.4s
+	WORD $0x4e26cc80 // fmla v0.4s, v4.4s, v6.4s
+	WORD $0x4e22cc81 // fmla v1.4s, v4.4s, v2.4s
 	WORD $0xad409564 // ldp q4, q5, [x11, #16]
+	WORD $0x6e26fc00 // fdiv v0.4s, v0.4s, v6.4s
 	WORD $0x6e22fc21 // fdiv v1.4s, v1.4s, v2.4s
 	WORD $0xad408d82 // ldp q2, q3, [x12, #16]
 	WORD $0x4e20cc44 // fmla v4.4s, v2.4s, v0.4s
@@ -520,96 +509,94 @@ TEXT ·GRU(SB), NOSPLIT, $0-40
 	WORD $0x9101816b // add x11, x11, #96
 	WORD $0xad7e8d82 // ldp q2, q3, [x12, #-48]
 	WORD $0x9101818c // add x12, x12, #96
-	WORD $0x4e22d407 // fadd v7.4s, v0.4s, v2.4s
-	WORD $0x4e23d426 // fadd v6.4s, v1.4s, v3.4s
+	WORD $0x4e22d410 // fadd v16.4s, v0.4s, v2.4s
+	WORD $0x4e23d427 // fadd v7.4s, v1.4s, v3.4s
 	WORD $0xad400500 // ldp q0, q1, [x8]
 	WORD $0xad400da2 // ldp q2, q3, [x13]
 	WORD $0x4ea2c484 // fminnm v4.4s, v4.4s, v2.4s
 	WORD $0x4ea2c4a2 // fminnm v2.4s, v5.4s, v2.4s
 	WORD $0x4e23c484 // fmaxnm v4.4s, v4.4s, v3.4s
 	WORD $0x4e23c442 // fmaxnm v2.4s, v2.4s, v3.4s
-	WORD $0xad410db1 // ldp q17, q3, [x13, #32]
-	WORD $0x6e24dc85 // fmul v5.4s, v4.4s, v4.4s
-	WORD $0x6e22dc50 // fmul v16.4s, v2.4s, v2.4s
+	WORD $0xad410da5 // ldp q5, q3, [x13, #32]
+	WORD $0x6e24dc86 // fmul v6.4s, v4.4s, v4.4s
+	WORD $0x6e22dc51 // fmul v17.4s, v2.4s, v2.4s
 	WORD $0xad424db2 // ldp q18, q19, [x13, #64]
 	WORD $0xad4255b4 // ldp q20, q21, [x13, #64]
-	WORD $0x4e25ce32 // fmla v18.4s, v17.4s, v5.4s
-	WORD $0x4e30ce34 // fmla v20.4s, v17.4s, v16.4s
-	WORD $0xad4359b1 // ldp q17, q22, [x13, #96]
-	WORD $0x4e25cc73 // fmla v19.4s, v3.4s, v5.4s
-	WORD $0x4e30cc75 // fmla v21.4s, v3.4s, v16.4s
-	WORD $0x4e25ce51 // fmla v17.4s, v18.4s, v5.4s
-	WORD $0xad435db2 // ldp q18, q23, [x13, #96]
-	WORD $0x4e30ce92 // fmla v18.4s, v20.4s, v16.4s
-	WORD $0x4e25ce76 // fmla v22.4s, v19.4s, v5.4s
-	WORD $0xad4461b9 // ldp q25, q24, [x13, #128]
-	WORD $0x4e30ceb7 // fmla v23.4s, v21.4s, v16.4s
-	WORD $0x4e25ce39 // fmla v25.4s, v17.4s, v5.4s
-	WORD $0xad444db1 // ldp q17, q19, [x13, #128]
-	WORD $0x4e30ce51 // fmla v17.4s, v18.4s, v16.4s
-	WORD $0x4e25ced8 // fmla v24.4s, v22.4s, v5.4s
-	WORD $0x4e30cef3 // fmla v19.4s, v23.4s, v16.4s
-	WORD $0x6e39dc83 // fmul v3.4s, v4.4s, v25.4s
-	WORD $0x6e31dc44 // fmul v4.4s, v2.4s, v17.4s
-	WORD $0x3dc029a2 // ldr q2, [x13, #160]
-	WORD $0x4e25cf02 // fmla v2.4s, v24.4s, v5.4s
-	WORD $0x3dc029a5 // ldr q5, [x13, #160]
-	WORD $0xaa0903ed // mov x13, x9
-	WORD $0x4e30ce65 // fmla v5.4s, v19.4s, v16.4s
-	WORD $0xad4645b0 // ldp q16, q17, [x13, #192]
-	WORD $0x4eb0c4e7 // fminnm v7.4s, v7.4s, v16.4s
-	WORD $0xad4749b3 // ldp q19, q18, [x13, #224]
-	WORD $0x4eb0c4c6 // fminnm v6.4s, v6.4s, v16.4s
-	WORD $0x4e31c4e7 // fmaxnm v7.4s, v7.4s, v17.4s
-	WORD $0x4e31c4c6 // fmaxnm v6.4s, v6.4s, v17.4s
-	WORD $0x6e27dcf0 // fmul v16.4s, v7.4s, v7.4s
-	WORD $0x6e26dcd1 // fmul v17.4s, v6.4s, v6.4s
-	WORD $0xad4855b4 // ldp q20, q21, [x13, #256]
-	WORD $0xad485db6 // ldp q22, q23, [x13, #256]
-	WORD $0x4e30ce74 // fmla v20.4s, v19.4s, v16.4s
-	WORD $0x4e31ce76 // fmla v22.4s, v19.4s, v17.4s
-	WORD $0xad4961b3 // ldp q19, q24, [x13, #288]
-	WORD $0x4e30ce55 // fmla v21.4s, v18.4s, v16.4s
-	WORD $0x4e31ce57 // fmla v23.4s, v18.4s, v17.4s
-	WORD $0x4e30ce93 // fmla v19.4s, v20.4s, v16.4s
-	WORD $0xad4965b4 // ldp q20, q25, [x13, #288]
-	WORD $0x4e31ced4 // fmla v20.4s, v22.4s, v17.4s
-	WORD $0x4e30ceb8 // fmla v24.4s, v21.4s, v16.4s
-	WORD $0xad4a69bb // ldp q27, q26, [x13, #320]
-	WORD $0x4e31cef9 // fmla v25.4s, v23.4s, v17.4s
-	WORD $0x4e30ce7b // fmla v27.4s, v19.4s, v16.4s
-	WORD $0xad4a4db2 // ldp q18, q19, [x13, #320]
+	WORD $0x4e26ccb2 // fmla v18.4s, v5.4s, v6.4s
+	WORD $0x4e26cc73 // fmla v19.4s, v3.4s, v6.4s
+	WORD $0x4e31ccb4 // fmla v20.4s, v5.4s, v17.4s
+	WORD $0x4e31cc75 // fmla v21.4s, v3.4s, v17.4s
+	WORD $0xad4315a3 // ldp q3, q5, [x13, #96]
+	WORD $0x4e26ce43 // fmla v3.4s, v18.4s, v6.4s
+	WORD $0x4e26ce65 // fmla v5.4s, v19.4s, v6.4s
+	WORD $0xad434db2 // ldp q18, q19, [x13, #96]
 	WORD $0x4e31ce92 // fmla v18.4s, v20.4s, v17.4s
-	WORD $0x4e30cf1a // fmla v26.4s, v24.4s, v16.4s
-	WORD $0x4e31cf33 // fmla v19.4s, v25.4s, v17.4s
-	WORD $0x6e3bdce7 // fmul v7.4s, v7.4s, v27.4s
-	WORD $0x6e32dcc6 // fmul v6.4s, v6.4s, v18.4s
-	WORD $0x3dc059b2 // ldr q18, [x13, #352]
-	WORD $0x4e30cf52 // fmla v18.4s, v26.4s, v16.4s
-	WORD $0x3dc059b0 // ldr q16, [x13, #352]
-	WORD $0x4e31ce70 // fmla v16.4s, v19.4s, v17.4s
-	WORD $0x3dc05d31 // ldr q17, [x9, #368]
-	WORD $0x4e32ce27 // fmla v7.4s, v17.4s, v18.4s
-	WORD $0x4e30ce26 // fmla v6.4s, v17.4s, v16.4s
-	WORD $0x6e27dc00 // fmul v0.4s, v0.4s, v7.4s
-	WORD $0x4ea7d647 // fsub v7.4s, v18.4s, v7.4s
-	WORD $0x6e26dc21 // fmul v1.4s, v1.4s, v6.4s
-	WORD $0x4ea6d606 // fsub v6.4s, v16.4s, v6.4s
-	WORD $0x6e27dc63 // fmul v3.4s, v3.4s, v7.4s
-	WORD $0x6e26dc84 // fmul v4.4s, v4.4s, v6.4s
-	WORD $0x4e20cc43 // fmla v3.4s, v2.4s, v0.4s
-	WORD $0x6e32dc40 // fmul v0.4s, v2.4s, v18.4s
-	WORD $0x3dc02d22 // ldr q2, [x9, #176]
-	WORD $0x4e21cca4 // fmla v4.4s, v5.4s, v1.4s
-	WORD $0x6e30dca1 // fmul v1.4s, v5.4s, v16.4s
-	WORD $0x6e20fc60 // fdiv v0.4s, v3.4s, v0.4s
-	WORD $0x6e21fc81 // fdiv v1.4s, v4.4s, v1.4s
+	WORD $0x4e31ceb3 // fmla v19.4s, v21.4s, v17.4s
+	WORD $0xad4455b4 // ldp q20, q21, [x13, #128]
+	WORD $0x4e26cc74 // fmla v20.4s, v3.4s, v6.4s
+	WORD $0xad4459a3 // ldp q3, q22, [x13, #128]
+	WORD $0x4e26ccb5 // fmla v21.4s, v5.4s, v6.4s
+	WORD $0x4e31ce43 // fmla v3.4s, v18.4s, v17.4s
+	WORD $0x4e31ce76 // fmla v22.4s, v19.4s, v17.4s
+	WORD $0x6e34dc84 // fmul v4.4s, v4.4s, v20.4s
+	WORD $0x6e23dc45 // fmul v5.4s, v2.4s, v3.4s
+	WORD $0xad4509a3 // ldp q3, q2, [x13, #160]
+	WORD $0x4e26cea3 // fmla v3.4s, v21.4s, v6.4s
+	WORD $0x3dc029a6 // ldr q6, [x13, #160]
+	WORD $0xaa0903ed // mov x13, x9
+	WORD $0x4e31cec6 // fmla v6.4s, v22.4s, v17.4s
+	WORD $0xad4649b1 // ldp q17, q18, [x13, #192]
+	WORD $0x4eb1c610 // fminnm v16.4s, v16.4s, v17.4s
+	WORD $0xad474db4 // ldp q20, q19, [x13, #224]
+	WORD $0x4eb1c4e7 // fminnm v7.4s, v7.4s, v17.4s
+	WORD $0x4e32c610 // fmaxnm v16.4s, v16.4s, v18.4s
+	WORD $0x4e32c4e7 // fmaxnm v7.4s, v7.4s, v18.4s
+	WORD $0x6e30de11 // fmul v17.4s, v16.4s, v16.4s
+	WORD $0x6e27dcf2 // fmul v18.4s, v7.4s, v7.4s
+	WORD $0xad4859b5 // ldp q21, q22, [x13, #256]
+	WORD $0xad4861b7 // ldp q23, q24, [x13, #256]
+	WORD $0x4e31ce95 // fmla v21.4s, v20.4s, v17.4s
+	WORD $0x4e31ce76 // fmla v22.4s, v19.4s, v17.4s
+	WORD $0x4e32ce97 // fmla v23.4s, v20.4s, v18.4s
+	WORD $0x4e32ce78 // fmla v24.4s, v19.4s, v18.4s
+	WORD $0xad4951b3 // ldp q19, q20, [x13, #288]
+	WORD $0x4e31ceb3 // fmla v19.4s, v21.4s, v17.4s
+	WORD $0x4e31ced4 // fmla v20.4s, v22.4s, v17.4s
+	WORD $0xad4959b5 // ldp q21, q22, [x13, #288]
+	WORD $0x4e32cef5 // fmla v21.4s, v23.4s, v18.4s
+	WORD $0x4e32cf16 // fmla v22.4s, v24.4s, v18.4s
+	WORD $0xad4a61b7 // ldp q23, q24, [x13, #320]
+	WORD $0x4e31ce77 // fmla v23.4s, v19.4s, v17.4s
+	WORD $0x4e31ce98 // fmla v24.4s, v20.4s, v17.4s
+	WORD $0xad4a51b3 // ldp q19, q20, [x13, #320]
+	WORD $0x4e32ceb3 // fmla v19.4s, v21.4s, v18.4s
+	WORD $0x4e32ced4 // fmla v20.4s, v22.4s, v18.4s
+	WORD $0x6e37de10 // fmul v16.4s, v16.4s, v23.4s
+	WORD $0x6e33dce7 // fmul v7.4s, v7.4s, v19.4s
+	WORD $0xad4b4db5 // ldp q21, q19, [x13, #352]
+	WORD $0x4e31cf15 // fmla v21.4s, v24.4s, v17.4s
+	WORD $0x3dc059b1 // ldr q17, [x13, #352]
+	WORD $0x4e32ce91 // fmla v17.4s, v20.4s, v18.4s
+	WORD $0x4e35ce70 // fmla v16.4s, v19.4s, v21.4s
+	WORD $0x4e31ce67 // fmla v7.4s, v19.4s, v17.4s
+	WORD $0x6e30dc00 // fmul v0.4s, v0.4s, v16.4s
+	WORD $0x4eb0d6b0 // fsub v16.4s, v21.4s, v16.4s
+	WORD $0x6e27dc21 // fmul v1.4s, v1.4s, v7.4s
+	WORD $0x4ea7d627 // fsub v7.4s, v17.4s, v7.4s
+	WORD $0x6e30dc84 // fmul v4.4s, v4.4s, v16.4s
+	WORD $0x6e27dca5 // fmul v5.4s, v5.4s, v7.4s
+	WORD $0x4e20cc64 // fmla v4.4s, v3.4s, v0.4s
+	WORD $0x6e35dc60 // fmul v0.4s, v3.4s, v21.4s
+	WORD $0x4e21ccc5 // fmla v5.4s, v6.4s, v1.4s
+	WORD $0x6e31dcc1 // fmul v1.4s, v6.4s, v17.4s
+	WORD $0x6e20fc80 // fdiv v0.4s, v4.4s, v0.4s
+	WORD $0x6e21fca1 // fdiv v1.4s, v5.4s, v1.4s
 	WORD $0x6ea0ec43 // facgt v3.4s, v2.4s, v0.4s
 	WORD $0x4e631c00 // bic v0.16b, v0.16b, v3.16b
 	WORD $0x6ea1ec42 // facgt v2.4s, v2.4s, v1.4s
 	WORD $0x4e621c21 // bic v1.16b, v1.16b, v2.16b
 	WORD $0xac810500 // stp q0, q1, [x8], #32
-	WORD $0x54ffee61 // b.ne #-564
+	WORD $0x54ffeec1 // b.ne #-552
 	RET
 
 // func GRUReset(rh, h, x, u, k *float32, blocks int)
@@ -639,42 +626,41 @@ TEXT ·GRUReset(SB), NOSPLIT, $0-48
 	WORD $0xad481dc6 // ldp q6, q7, [x14, #256]
 	WORD $0xad4845d0 // ldp q16, q17, [x14, #256]
 	WORD $0x4e22cca6 // fmla v6.4s, v5.4s, v2.4s
-	WORD $0x4e23ccb0 // fmla v16.4s, v5.4s, v3.4s
-	WORD $0xad4949c5 // ldp q5, q18, [x14, #288]
 	WORD $0x4e22cc87 // fmla v7.4s, v4.4s, v2.4s
+	WORD $0x4e23ccb0 // fmla v16.4s, v5.4s, v3.4s
 	WORD $0x4e23cc91 // fmla v17.4s, v4.4s, v3.4s
-	WORD $0x4e22ccc5 // fmla v5.4s, v6.4s, v2.4s
-	WORD $0xad494dc6 // ldp q6, q19, [x14, #288]
+	WORD $0xad4915c4 // ldp q4, q5, [x14, #288]
+	WORD $0x4e22ccc4 // fmla v4.4s, v6.4s, v2.4s
+	WORD $0x4e22cce5 // fmla v5.4s, v7.4s, v2.4s
+	WORD $0xad491dc6 // ldp q6, q7, [x14, #288]
 	WORD $0x4e23ce06 // fmla v6.4s, v16.4s, v3.4s
-	WORD $0x4e22ccf2 // fmla v18.4s, v7.4s, v2.4s
-	WORD $0xad4a51d5 // ldp q21, q20, [x14, #320]
-	WORD $0x4e23ce33 // fmla v19.4s, v17.4s, v3.4s
-	WORD $0x4e22ccb5 // fmla v21.4s, v5.4s, v2.4s
+	WORD $0x4e23ce27 // fmla v7.4s, v17.4s, v3.4s
+	WORD $0xad4a45d0 // ldp q16, q17, [x14, #320]
+	WORD $0x4e22cc90 // fmla v16.4s, v4.4s, v2.4s
+	WORD $0x4e22ccb1 // fmla v17.4s, v5.4s, v2.4s
 	WORD $0xad4a15c4 // ldp q4, q5, [x14, #320]
 	WORD $0x4e23ccc4 // fmla v4.4s, v6.4s, v3.4s
-	WORD $0x4e22ce54 // fmla v20.4s, v18.4s, v2.4s
-	WORD $0x4e23ce65 // fmla v5.4s, v19.4s, v3.4s
-	WORD $0x6e35dc00 // fmul v0.4s, v0.4s, v21.4s
+	WORD $0x4e23cce5 // fmla v5.4s, v7.4s, v3.4s
+	WORD $0x6e30dc00 // fmul v0.4s, v0.4s, v16.4s
 	WORD $0x6e24dc21 // fmul v1.4s, v1.4s, v4.4s
-	WORD $0x3dc059c4 // ldr q4, [x14, #352]
-	WORD $0x4e22ce84 // fmla v4.4s, v20.4s, v2.4s
+	WORD $0xad4b11c6 // ldp q6, q4, [x14, #352]
+	WORD $0x4e22ce26 // fmla v6.4s, v17.4s, v2.4s
 	WORD $0x3dc059c2 // ldr q2, [x14, #352]
 	WORD $0x4e23cca2 // fmla v2.4s, v5.4s, v3.4s
-	WORD $0x3dc05d43 // ldr q3, [x10, #368]
-	WORD $0x4e24cc60 // fmla v0.4s, v3.4s, v4.4s
-	WORD $0x4e22cc61 // fmla v1.4s, v3.4s, v2.4s
-	WORD $0xacc11523 // ldp q3, q5, [x9], #32
-	WORD $0x6e23dc00 // fmul v0.4s, v0.4s, v3.4s
+	WORD $0x3dc02d43 // ldr q3, [x10, #176]
+	WORD $0x4e26cc80 // fmla v0.4s, v4.4s, v6.4s
+	WORD $0x4e22cc81 // fmla v1.4s, v4.4s, v2.4s
+	WORD $0xacc11524 // ldp q4, q5, [x9], #32
+	WORD $0x6e24dc00 // fmul v0.4s, v0.4s, v4.4s
 	WORD $0x6e25dc21 // fmul v1.4s, v1.4s, v5.4s
-	WORD $0x6e24fc00 // fdiv v0.4s, v0.4s, v4.4s
+	WORD $0x6e26fc00 // fdiv v0.4s, v0.4s, v6.4s
 	WORD $0x6e22fc21 // fdiv v1.4s, v1.4s, v2.4s
-	WORD $0x3dc02d42 // ldr q2, [x10, #176]
-	WORD $0x6ea0ec43 // facgt v3.4s, v2.4s, v0.4s
-	WORD $0x4e631c00 // bic v0.16b, v0.16b, v3.16b
-	WORD $0x6ea1ec42 // facgt v2.4s, v2.4s, v1.4s
+	WORD $0x6ea0ec62 // facgt v2.4s, v3.4s, v0.4s
+	WORD $0x4e621c00 // bic v0.16b, v0.16b, v2.16b
+	WORD $0x6ea1ec62 // facgt v2.4s, v3.4s, v1.4s
 	WORD $0x4e621c21 // bic v1.16b, v1.16b, v2.16b
 	WORD $0xac810500 // stp q0, q1, [x8], #32
-	WORD $0x54fff941 // b.ne #-216
+	WORD $0x54fff961 // b.ne #-212
 	RET
 
 // func GRUUpdate(h, x, u, un, k *float32, blocks int)
@@ -695,96 +681,94 @@ TEXT ·GRUUpdate(SB), NOSPLIT, $0-48
 	WORD $0x4e23d423 // fadd v3.4s, v1.4s, v3.4s
 	WORD $0xad7d85a0 // ldp q0, q1, [x13, #-80]
 	WORD $0x910181ad // add x13, x13, #96
-	WORD $0x4e24d407 // fadd v7.4s, v0.4s, v4.4s
-	WORD $0x4e25d426 // fadd v6.4s, v1.4s, v5.4s
+	WORD $0x4e24d410 // fadd v16.4s, v0.4s, v4.4s
+	WORD $0x4e25d427 // fadd v7.4s, v1.4s, v5.4s
 	WORD $0xad400500 // ldp q0, q1, [x8]
 	WORD $0xad4015c4 // ldp q4, q5, [x14]
 	WORD $0x4ea4c442 // fminnm v2.4s, v2.4s, v4.4s
 	WORD $0x4ea4c463 // fminnm v3.4s, v3.4s, v4.4s
 	WORD $0x4e25c442 // fmaxnm v2.4s, v2.4s, v5.4s
-	WORD $0x4e25c464 // fmaxnm v4.4s, v3.4s, v5.4s
-	WORD $0xad410dd1 // ldp q17, q3, [x14, #32]
-	WORD $0x6e22dc45 // fmul v5.4s, v2.4s, v2.4s
-	WORD $0x6e24dc90 // fmul v16.4s, v4.4s, v4.4s
+	WORD $0x4e25c463 // fmaxnm v3.4s, v3.4s, v5.4s
+	WORD $0xad4111c5 // ldp q5, q4, [x14, #32]
+	WORD $0x6e22dc46 // fmul v6.4s, v2.4s, v2.4s
+	WORD $0x6e23dc71 // fmul v17.4s, v3.4s, v3.4s
 	WORD $0xad424dd2 // ldp q18, q19, [x14, #64]
 	WORD $0xad4255d4 // ldp q20, q21, [x14, #64]
-	WORD $0x4e25ce32 // fmla v18.4s, v17.4s, v5.4s
-	WORD $0x4e30ce34 // fmla v20.4s, v17.4s, v16.4s
-	WORD $0xad4359d1 // ldp q17, q22, [x14, #96]
-	WORD $0x4e25cc73 // fmla v19.4s, v3.4s, v5.4s
-	WORD $0x4e30cc75 // fmla v21.4s, v3.4s, v16.4s
-	WORD $0x4e25ce51 // fmla v17.4s, v18.4s, v5.4s
-	WORD $0xad435dd2 // ldp q18, q23, [x14, #96]
-	WORD $0x4e30ce92 // fmla v18.4s, v20.4s, v16.4s
-	WORD $0x4e25ce76 // fmla v22.4s, v19.4s, v5.4s
-	WORD $0xad4461d9 // ldp q25, q24, [x14, #128]
-	WORD $0x4e30ceb7 // fmla v23.4s, v21.4s, v16.4s
-	WORD $0x4e25ce39 // fmla v25.4s, v17.4s, v5.4s
-	WORD $0xad444dd1 // ldp q17, q19, [x14, #128]
-	WORD $0x4e30ce51 // fmla v17.4s, v18.4s, v16.4s
-	WORD $0x4e25ced8 // fmla v24.4s, v22.4s, v5.4s
-	WORD $0x4e30cef3 // fmla v19.4s, v23.4s, v16.4s
-	WORD $0x6e39dc43 // fmul v3.4s, v2.4s, v25.4s
-	WORD $0x3dc029c2 // ldr q2, [x14, #160]
-	WORD $0x6e31dc84 // fmul v4.4s, v4.4s, v17.4s
-	WORD $0x4e25cf02 // fmla v2.4s, v24.4s, v5.4s
-	WORD $0x3dc029c5 // ldr q5, [x14, #160]
-	WORD $0xaa0b03ee // mov x14, x11
-	WORD $0x4e30ce65 // fmla v5.4s, v19.4s, v16.4s
-	WORD $0xad4645d0 // ldp q16, q17, [x14, #192]
-	WORD $0x4eb0c4e7 // fminnm v7.4s, v7.4s, v16.4s
-	WORD $0xad4749d3 // ldp q19, q18, [x14, #224]
-	WORD $0x4eb0c4c6 // fminnm v6.4s, v6.4s, v16.4s
-	WORD $0x4e31c4e7 // fmaxnm v7.4s, v7.4s, v17.4s
-	WORD $0x4e31c4c6 // fmaxnm v6.4s, v6.4s, v17.4s
-	WORD $0x6e27dcf0 // fmul v16.4s, v7.4s, v7.4s
-	WORD $0x6e26dcd1 // fmul v17.4s, v6.4s, v6.4s
-	WORD $0xad4855d4 // ldp q20, q21, [x14, #256]
-	WORD $0xad485dd6 // ldp q22, q23, [x14, #256]
-	WORD $0x4e30ce74 // fmla v20.4s, v19.4s, v16.4s
-	WORD $0x4e31ce76 // fmla v22.4s, v19.4s, v17.4s
-	WORD $0xad4961d3 // ldp q19, q24, [x14, #288]
-	WORD $0x4e30ce55 // fmla v21.4s, v18.4s, v16.4s
-	WORD $0x4e31ce57 // fmla v23.4s, v18.4s, v17.4s
-	WORD $0x4e30ce93 // fmla v19.4s, v20.4s, v16.4s
-	WORD $0xad4965d4 // ldp q20, q25, [x14, #288]
-	WORD $0x4e31ced4 // fmla v20.4s, v22.4s, v17.4s
-	WORD $0x4e30ceb8 // fmla v24.4s, v21.4s, v16.4s
-	WORD $0xad4a69db // ldp q27, q26, [x14, #320]
-	WORD $0x4e31cef9 // fmla v25.4s, v23.4s, v17.4s
-	WORD $0x4e30ce7b // fmla v27.4s, v19.4s, v16.4s
-	WORD $0xad4a4dd2 // ldp q18, q19, [x14, #320]
+	WORD $0x4e26ccb2 // fmla v18.4s, v5.4s, v6.4s
+	WORD $0x4e26cc93 // fmla v19.4s, v4.4s, v6.4s
+	WORD $0x4e31ccb4 // fmla v20.4s, v5.4s, v17.4s
+	WORD $0x4e31cc95 // fmla v21.4s, v4.4s, v17.4s
+	WORD $0xad4315c4 // ldp q4, q5, [x14, #96]
+	WORD $0x4e26ce44 // fmla v4.4s, v18.4s, v6.4s
+	WORD $0x4e26ce65 // fmla v5.4s, v19.4s, v6.4s
+	WORD $0xad434dd2 // ldp q18, q19, [x14, #96]
 	WORD $0x4e31ce92 // fmla v18.4s, v20.4s, v17.4s
-	WORD $0x4e30cf1a // fmla v26.4s, v24.4s, v16.4s
-	WORD $0x4e31cf33 // fmla v19.4s, v25.4s, v17.4s
-	WORD $0x6e3bdce7 // fmul v7.4s, v7.4s, v27.4s
-	WORD $0x6e32dcc6 // fmul v6.4s, v6.4s, v18.4s
-	WORD $0x3dc059d2 // ldr q18, [x14, #352]
-	WORD $0x4e30cf52 // fmla v18.4s, v26.4s, v16.4s
-	WORD $0x3dc059d0 // ldr q16, [x14, #352]
-	WORD $0x4e31ce70 // fmla v16.4s, v19.4s, v17.4s
-	WORD $0x3dc05d71 // ldr q17, [x11, #368]
-	WORD $0x4e32ce27 // fmla v7.4s, v17.4s, v18.4s
-	WORD $0x4e30ce26 // fmla v6.4s, v17.4s, v16.4s
-	WORD $0x6e27dc00 // fmul v0.4s, v0.4s, v7.4s
-	WORD $0x4ea7d647 // fsub v7.4s, v18.4s, v7.4s
-	WORD $0x6e26dc21 // fmul v1.4s, v1.4s, v6.4s
-	WORD $0x4ea6d606 // fsub v6.4s, v16.4s, v6.4s
-	WORD $0x6e27dc63 // fmul v3.4s, v3.4s, v7.4s
-	WORD $0x6e26dc84 // fmul v4.4s, v4.4s, v6.4s
-	WORD $0x4e20cc43 // fmla v3.4s, v2.4s, v0.4s
-	WORD $0x6e32dc40 // fmul v0.4s, v2.4s, v18.4s
-	WORD $0x3dc02d62 // ldr q2, [x11, #176]
-	WORD $0x4e21cca4 // fmla v4.4s, v5.4s, v1.4s
-	WORD $0x6e30dca1 // fmul v1.4s, v5.4s, v16.4s
-	WORD $0x6e20fc60 // fdiv v0.4s, v3.4s, v0.4s
-	WORD $0x6e21fc81 // fdiv v1.4s, v4.4s, v1.4s
+	WORD $0x4e31ceb3 // fmla v19.4s, v21.4s, v17.4s
+	WORD $0xad4455d4 // ldp q20, q21, [x14, #128]
+	WORD $0x4e26cc94 // fmla v20.4s, v4.4s, v6.4s
+	WORD $0x4e26ccb5 // fmla v21.4s, v5.4s, v6.4s
+	WORD $0xad4459c5 // ldp q5, q22, [x14, #128]
+	WORD $0x4e31ce45 // fmla v5.4s, v18.4s, v17.4s
+	WORD $0x4e31ce76 // fmla v22.4s, v19.4s, v17.4s
+	WORD $0x6e34dc44 // fmul v4.4s, v2.4s, v20.4s
+	WORD $0x6e25dc65 // fmul v5.4s, v3.4s, v5.4s
+	WORD $0xad4509c3 // ldp q3, q2, [x14, #160]
+	WORD $0x4e26cea3 // fmla v3.4s, v21.4s, v6.4s
+	WORD $0x3dc029c6 // ldr q6, [x14, #160]
+	WORD $0xaa0b03ee // mov x14, x11
+	WORD $0x4e31cec6 // fmla v6.4s, v22.4s, v17.4s
+	WORD $0xad4649d1 // ldp q17, q18, [x14, #192]
+	WORD $0x4eb1c610 // fminnm v16.4s, v16.4s, v17.4s
+	WORD $0xad474dd4 // ldp q20, q19, [x14, #224]
+	WORD $0x4eb1c4e7 // fminnm v7.4s, v7.4s, v17.4s
+	WORD $0x4e32c610 // fmaxnm v16.4s, v16.4s, v18.4s
+	WORD $0x4e32c4e7 // fmaxnm v7.4s, v7.4s, v18.4s
+	WORD $0x6e30de11 // fmul v17.4s, v16.4s, v16.4s
+	WORD $0x6e27dcf2 // fmul v18.4s, v7.4s, v7.4s
+	WORD $0xad4859d5 // ldp q21, q22, [x14, #256]
+	WORD $0xad4861d7 // ldp q23, q24, [x14, #256]
+	WORD $0x4e31ce95 // fmla v21.4s, v20.4s, v17.4s
+	WORD $0x4e31ce76 // fmla v22.4s, v19.4s, v17.4s
+	WORD $0x4e32ce97 // fmla v23.4s, v20.4s, v18.4s
+	WORD $0x4e32ce78 // fmla v24.4s, v19.4s, v18.4s
+	WORD $0xad4951d3 // ldp q19, q20, [x14, #288]
+	WORD $0x4e31ceb3 // fmla v19.4s, v21.4s, v17.4s
+	WORD $0x4e31ced4 // fmla v20.4s, v22.4s, v17.4s
+	WORD $0xad4959d5 // ldp q21, q22, [x14, #288]
+	WORD $0x4e32cef5 // fmla v21.4s, v23.4s, v18.4s
+	WORD $0x4e32cf16 // fmla v22.4s, v24.4s, v18.4s
+	WORD $0xad4a61d7 // ldp q23, q24, [x14, #320]
+	WORD $0x4e31ce77 // fmla v23.4s, v19.4s, v17.4s
+	WORD $0x4e31ce98 // fmla v24.4s, v20.4s, v17.4s
+	WORD $0xad4a51d3 // ldp q19, q20, [x14, #320]
+	WORD $0x4e32ceb3 // fmla v19.4s, v21.4s, v18.4s
+	WORD $0x4e32ced4 // fmla v20.4s, v22.4s, v18.4s
+	WORD $0x6e37de10 // fmul v16.4s, v16.4s, v23.4s
+	WORD $0x6e33dce7 // fmul v7.4s, v7.4s, v19.4s
+	WORD $0xad4b4dd5 // ldp q21, q19, [x14, #352]
+	WORD $0x4e31cf15 // fmla v21.4s, v24.4s, v17.4s
+	WORD $0x3dc059d1 // ldr q17, [x14, #352]
+	WORD $0x4e32ce91 // fmla v17.4s, v20.4s, v18.4s
+	WORD $0x4e35ce70 // fmla v16.4s, v19.4s, v21.4s
+	WORD $0x4e31ce67 // fmla v7.4s, v19.4s, v17.4s
+	WORD $0x6e30dc00 // fmul v0.4s, v0.4s, v16.4s
+	WORD $0x4eb0d6b0 // fsub v16.4s, v21.4s, v16.4s
+	WORD $0x6e27dc21 // fmul v1.4s, v1.4s, v7.4s
+	WORD $0x4ea7d627 // fsub v7.4s, v17.4s, v7.4s
+	WORD $0x6e30dc84 // fmul v4.4s, v4.4s, v16.4s
+	WORD $0x6e27dca5 // fmul v5.4s, v5.4s, v7.4s
+	WORD $0x4e20cc64 // fmla v4.4s, v3.4s, v0.4s
+	WORD $0x6e35dc60 // fmul v0.4s, v3.4s, v21.4s
+	WORD $0x4e21ccc5 // fmla v5.4s, v6.4s, v1.4s
+	WORD $0x6e31dcc1 // fmul v1.4s, v6.4s, v17.4s
+	WORD $0x6e20fc80 // fdiv v0.4s, v4.4s, v0.4s
+	WORD $0x6e21fca1 // fdiv v1.4s, v5.4s, v1.4s
 	WORD $0x6ea0ec43 // facgt v3.4s, v2.4s, v0.4s
 	WORD $0x4e631c00 // bic v0.16b, v0.16b, v3.16b
 	WORD $0x6ea1ec42 // facgt v2.4s, v2.4s, v1.4s
 	WORD $0x4e621c21 // bic v1.16b, v1.16b, v2.16b
 	WORD $0xac810500 // stp q0, q1, [x8], #32
-	WORD $0x54fff381 // b.ne #-400
+	WORD $0x54fff3c1 // b.ne #-392
 	RET
 
 // func RNN(h, z, k *float32, blocks int)
@@ -806,36 +790,35 @@ TEXT ·RNN(SB), NOSPLIT, $0-32
 	WORD $0xad421d86 // ldp q6, q7, [x12, #64]
 	WORD $0xad424590 // ldp q16, q17, [x12, #64]
 	WORD $0x4e22cca6 // fmla v6.4s, v5.4s, v2.4s
-	WORD $0x4e23ccb0 // fmla v16.4s, v5.4s, v3.4s
-	WORD $0xad434985 // ldp q5, q18, [x12, #96]
 	WORD $0x4e22cc87 // fmla v7.4s, v4.4s, v2.4s
+	WORD $0x4e23ccb0 // fmla v16.4s, v5.4s, v3.4s
 	WORD $0x4e23cc91 // fmla v17.4s, v4.4s, v3.4s
-	WORD $0x4e22ccc5 // fmla v5.4s, v6.4s, v2.4s
-	WORD $0xad434d86 // ldp q6, q19, [x12, #96]
+	WORD $0xad431584 // ldp q4, q5, [x12, #96]
+	WORD $0x4e22ccc4 // fmla v4.4s, v6.4s, v2.4s
+	WORD $0x4e22cce5 // fmla v5.4s, v7.4s, v2.4s
+	WORD $0xad431d86 // ldp q6, q7, [x12, #96]
 	WORD $0x4e23ce06 // fmla v6.4s, v16.4s, v3.4s
-	WORD $0x4e22ccf2 // fmla v18.4s, v7.4s, v2.4s
-	WORD $0xad445195 // ldp q21, q20, [x12, #128]
-	WORD $0x4e23ce33 // fmla v19.4s, v17.4s, v3.4s
-	WORD $0x4e22ccb5 // fmla v21.4s, v5.4s, v2.4s
+	WORD $0x4e23ce27 // fmla v7.4s, v17.4s, v3.4s
+	WORD $0xad444590 // ldp q16, q17, [x12, #128]
+	WORD $0x4e22cc90 // fmla v16.4s, v4.4s, v2.4s
+	WORD $0x4e22ccb1 // fmla v17.4s, v5.4s, v2.4s
 	WORD $0xad441584 // ldp q4, q5, [x12, #128]
 	WORD $0x4e23ccc4 // fmla v4.4s, v6.4s, v3.4s
-	WORD $0x4e22ce54 // fmla v20.4s, v18.4s, v2.4s
-	WORD $0x4e23ce65 // fmla v5.4s, v19.4s, v3.4s
-	WORD $0x6e35dc00 // fmul v0.4s, v0.4s, v21.4s
+	WORD $0x4e23cce5 // fmla v5.4s, v7.4s, v3.4s
+	WORD $0x6e30dc00 // fmul v0.4s, v0.4s, v16.4s
 	WORD $0x6e24dc21 // fmul v1.4s, v1.4s, v4.4s
-	WORD $0x3dc02984 // ldr q4, [x12, #160]
-	WORD $0x4e22ce84 // fmla v4.4s, v20.4s, v2.4s
+	WORD $0xad451186 // ldp q6, q4, [x12, #160]
+	WORD $0x4e22ce26 // fmla v6.4s, v17.4s, v2.4s
 	WORD $0x3dc02982 // ldr q2, [x12, #160]
 	WORD $0x4e23cca2 // fmla v2.4s, v5.4s, v3.4s
-	WORD $0x6e24fc00 // fdiv v0.4s, v0.4s, v4.4s
+	WORD $0x6e26fc00 // fdiv v0.4s, v0.4s, v6.4s
 	WORD $0x6e22fc21 // fdiv v1.4s, v1.4s, v2.4s
-	WORD $0x3dc02d42 // ldr q2, [x10, #176]
-	WORD $0x6ea0ec43 // facgt v3.4s, v2.4s, v0.4s
-	WORD $0x4e631c00 // bic v0.16b, v0.16b, v3.16b
-	WORD $0x6ea1ec42 // facgt v2.4s, v2.4s, v1.4s
+	WORD $0x6ea0ec82 // facgt v2.4s, v4.4s, v0.4s
+	WORD $0x4e621c00 // bic v0.16b, v0.16b, v2.16b
+	WORD $0x6ea1ec82 // facgt v2.4s, v4.4s, v1.4s
 	WORD $0x4e621c21 // bic v1.16b, v1.16b, v2.16b
 	WORD $0xac810500 // stp q0, q1, [x8], #32
-	WORD $0x54fffaa1 // b.ne #-172
+	WORD $0x54fffac1 // b.ne #-168
 	RET
 
 // func RNNReLU(h, z, k *float32, blocks int)

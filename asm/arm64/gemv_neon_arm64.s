@@ -13,7 +13,7 @@ TEXT ·GemvNEON(SB), NOSPLIT, $0-56
 	WORD $0xf9401807 // ldr x7, [x0, #48]
 	WORD $0xaa0303e8 // mov x8, x3
 	WORD $0xaa0603e9 // mov x9, x6
-	WORD $0x4d60c900 // ld2r { v0.4s, v1.4s }, [x8]
+	WORD $0x4dffc900 // ld2r { v0.4s, v1.4s }, [x8], #8
 	WORD $0xad400c42 // ldp q2, q3, [x2]
 	WORD $0xad411c46 // ldp q6, q7, [x2, #32]
 	WORD $0xad441444 // ldp q4, q5, [x2, #128]
@@ -71,10 +71,9 @@ TEXT ·GemvNEON(SB), NOSPLIT, $0-56
 	WORD $0x4e60299e // saddlp v30.4s, v12.8h
 	WORD $0x4e6029bf // saddlp v31.4s, v13.8h
 	WORD $0x91040042 // add x2, x2, #256
-	WORD $0x91002108 // add x8, x8, #8
 	WORD $0xf1000929 // subs x9, x9, #2
-	WORD $0x540007c0 // b.eq #248
-	WORD $0x4d60c900 // ld2r { v0.4s, v1.4s }, [x8]
+	WORD $0x540007a0 // b.eq #244
+	WORD $0x4dffc900 // ld2r { v0.4s, v1.4s }, [x8], #8
 	WORD $0xad400c42 // ldp q2, q3, [x2]
 	WORD $0xad411c46 // ldp q6, q7, [x2, #32]
 	WORD $0xad441444 // ldp q4, q5, [x2, #128]
@@ -132,9 +131,8 @@ TEXT ·GemvNEON(SB), NOSPLIT, $0-56
 	WORD $0x4e60699e // sadalp v30.4s, v12.8h
 	WORD $0x4e6069bf // sadalp v31.4s, v13.8h
 	WORD $0x91040042 // add x2, x2, #256
-	WORD $0x91002108 // add x8, x8, #8
 	WORD $0xf1000929 // subs x9, x9, #2
-	WORD $0x54fff881 // b.ne #-240
+	WORD $0x54fff8a1 // b.ne #-236
 	WORD $0x4eb1be10 // addp v16.4s, v16.4s, v17.4s
 	WORD $0x4eb3be51 // addp v17.4s, v18.4s, v19.4s
 	WORD $0x4eb5be92 // addp v18.4s, v20.4s, v21.4s
@@ -173,13 +171,13 @@ TEXT ·GemvNEON(SB), NOSPLIT, $0-56
 	WORD $0x4e23cee7 // fmla v7.4s, v23.4s, v3.4s
 	WORD $0xac811424 // stp q4, q5, [x1], #32
 	WORD $0xac811c26 // stp q6, q7, [x1], #32
-	WORD $0x54ffebc1 // b.ne #-648
+	WORD $0x54ffec01 // b.ne #-640
 	RET
 	WORD $0xac814430 // stp q16, q17, [x1], #32
 	WORD $0xac814c32 // stp q18, q19, [x1], #32
 	WORD $0xac815434 // stp q20, q21, [x1], #32
 	WORD $0xac815c36 // stp q22, q23, [x1], #32
-	WORD $0x54ffeb01 // b.ne #-672
+	WORD $0x54ffeb41 // b.ne #-664
 	RET
 
 // func Gemv2NEON(y unsafe.Pointer, stride int, w, x *int8, scale, add *float32, groups, panels int)
@@ -198,9 +196,9 @@ TEXT ·Gemv2NEON(SB), NOSPLIT, $0-64
 	WORD $0xaa0303e8 // mov x8, x3
 	WORD $0xaa0e03ea // mov x10, x14
 	WORD $0xaa0603e9 // mov x9, x6
-	WORD $0x4d60c900 // ld2r { v0.4s, v1.4s }, [x8]
+	WORD $0x4dffc900 // ld2r { v0.4s, v1.4s }, [x8], #8
 	WORD $0xad401444 // ldp q4, q5, [x2]
-	WORD $0x4d60c942 // ld2r { v2.4s, v3.4s }, [x10]
+	WORD $0x4dffc942 // ld2r { v2.4s, v3.4s }, [x10], #8
 	WORD $0xad441c46 // ldp q6, q7, [x2, #128]
 	WORD $0x0e20c08a // smull v10.8h, v4.8b, v0.8b
 	WORD $0x4e20c08b // smull2 v11.8h, v4.16b, v0.16b
@@ -253,13 +251,11 @@ TEXT ·Gemv2NEON(SB), NOSPLIT, $0-64
 	WORD $0x4e60299e // saddlp v30.4s, v12.8h
 	WORD $0x4e6029bf // saddlp v31.4s, v13.8h
 	WORD $0x91040042 // add x2, x2, #256
-	WORD $0x91002108 // add x8, x8, #8
-	WORD $0x9100214a // add x10, x10, #8
 	WORD $0xf1000929 // subs x9, x9, #2
-	WORD $0x54000780 // b.eq #240
-	WORD $0x4d60c900 // ld2r { v0.4s, v1.4s }, [x8]
+	WORD $0x54000740 // b.eq #232
+	WORD $0x4dffc900 // ld2r { v0.4s, v1.4s }, [x8], #8
 	WORD $0xad401444 // ldp q4, q5, [x2]
-	WORD $0x4d60c942 // ld2r { v2.4s, v3.4s }, [x10]
+	WORD $0x4dffc942 // ld2r { v2.4s, v3.4s }, [x10], #8
 	WORD $0xad441c46 // ldp q6, q7, [x2, #128]
 	WORD $0x0e20c08a // smull v10.8h, v4.8b, v0.8b
 	WORD $0x4e20c08b // smull2 v11.8h, v4.16b, v0.16b
@@ -312,10 +308,8 @@ TEXT ·Gemv2NEON(SB), NOSPLIT, $0-64
 	WORD $0x4e60699e // sadalp v30.4s, v12.8h
 	WORD $0x4e6069bf // sadalp v31.4s, v13.8h
 	WORD $0x91040042 // add x2, x2, #256
-	WORD $0x91002108 // add x8, x8, #8
-	WORD $0x9100214a // add x10, x10, #8
 	WORD $0xf1000929 // subs x9, x9, #2
-	WORD $0x54fff8c1 // b.ne #-232
+	WORD $0x54fff901 // b.ne #-224
 	WORD $0x4eb1be10 // addp v16.4s, v16.4s, v17.4s
 	WORD $0x4eb3be51 // addp v17.4s, v18.4s, v19.4s
 	WORD $0x4eb5be92 // addp v18.4s, v20.4s, v21.4s
@@ -354,12 +348,12 @@ TEXT ·Gemv2NEON(SB), NOSPLIT, $0-64
 	WORD $0x4e23cee7 // fmla v7.4s, v23.4s, v3.4s
 	WORD $0xac811424 // stp q4, q5, [x1], #32
 	WORD $0xac811c26 // stp q6, q7, [x1], #32
-	WORD $0x54ffec21 // b.ne #-636
+	WORD $0x54ffeca1 // b.ne #-620
 	RET
 	WORD $0x8b0f0029 // add x9, x1, x15
 	WORD $0xac814430 // stp q16, q17, [x1], #32
 	WORD $0xac814c32 // stp q18, q19, [x1], #32
 	WORD $0xad005534 // stp q20, q21, [x9]
 	WORD $0xad015d36 // stp q22, q23, [x9, #32]
-	WORD $0x54ffeb41 // b.ne #-664
+	WORD $0x54ffebc1 // b.ne #-648
 	RET

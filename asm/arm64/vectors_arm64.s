@@ -25,28 +25,28 @@ TEXT ·Tanh(SB), NOSPLIT, $0-32
 	WORD $0xad421d86 // ldp q6, q7, [x12, #64]
 	WORD $0xad424590 // ldp q16, q17, [x12, #64]
 	WORD $0x4e22cca6 // fmla v6.4s, v5.4s, v2.4s
-	WORD $0x4e23ccb0 // fmla v16.4s, v5.4s, v3.4s
-	WORD $0xad434985 // ldp q5, q18, [x12, #96]
 	WORD $0x4e22cc87 // fmla v7.4s, v4.4s, v2.4s
+	WORD $0x4e23ccb0 // fmla v16.4s, v5.4s, v3.4s
 	WORD $0x4e23cc91 // fmla v17.4s, v4.4s, v3.4s
-	WORD $0x4e22ccc5 // fmla v5.4s, v6.4s, v2.4s
-	WORD $0xad434d86 // ldp q6, q19, [x12, #96]
+	WORD $0xad431584 // ldp q4, q5, [x12, #96]
+	WORD $0x4e22ccc4 // fmla v4.4s, v6.4s, v2.4s
+	WORD $0x4e22cce5 // fmla v5.4s, v7.4s, v2.4s
+	WORD $0xad431d86 // ldp q6, q7, [x12, #96]
 	WORD $0x4e23ce06 // fmla v6.4s, v16.4s, v3.4s
-	WORD $0x4e22ccf2 // fmla v18.4s, v7.4s, v2.4s
-	WORD $0xad445195 // ldp q21, q20, [x12, #128]
-	WORD $0x4e23ce33 // fmla v19.4s, v17.4s, v3.4s
-	WORD $0x4e22ccb5 // fmla v21.4s, v5.4s, v2.4s
+	WORD $0x4e23ce27 // fmla v7.4s, v17.4s, v3.4s
+	WORD $0xad444590 // ldp q16, q17, [x12, #128]
+	WORD $0x4e22cc90 // fmla v16.4s, v4.4s, v2.4s
+	WORD $0x4e22ccb1 // fmla v17.4s, v5.4s, v2.4s
 	WORD $0xad441584 // ldp q4, q5, [x12, #128]
 	WORD $0x4e23ccc4 // fmla v4.4s, v6.4s, v3.4s
-	WORD $0x4e22ce54 // fmla v20.4s, v18.4s, v2.4s
-	WORD $0x4e23ce65 // fmla v5.4s, v19.4s, v3.4s
-	WORD $0x6e35dc00 // fmul v0.4s, v0.4s, v21.4s
+	WORD $0x4e23cce5 // fmla v5.4s, v7.4s, v3.4s
+	WORD $0x6e30dc00 // fmul v0.4s, v0.4s, v16.4s
 	WORD $0x6e24dc21 // fmul v1.4s, v1.4s, v4.4s
-	WORD $0x3dc02984 // ldr q4, [x12, #160]
-	WORD $0x4e22ce84 // fmla v4.4s, v20.4s, v2.4s
+	WORD $0xad451186 // ldp q6, q4, [x12, #160]
+	WORD $0x4e22ce26 // fmla v6.4s, v17.4s, v2.4s
 	WORD $0x3dc02982 // ldr q2, [x12, #160]
 	WORD $0x4e23cca2 // fmla v2.4s, v5.4s, v3.4s
-	WORD $0x6e24fc00 // fdiv v0.4s, v0.4s, v4.4s
+	WORD $0x6e26fc00 // fdiv v0.4s, v0.4s, v6.4s
 	WORD $0x6e22fc21 // fdiv v1.4s, v1.4s, v2.4s
 	WORD $0xac810500 // stp q0, q1, [x8], #32
 	WORD $0x54fffb2c // b.gt #-156
@@ -73,34 +73,33 @@ TEXT ·Sigmoid(SB), NOSPLIT, $0-32
 	WORD $0xad481d86 // ldp q6, q7, [x12, #256]
 	WORD $0xad484590 // ldp q16, q17, [x12, #256]
 	WORD $0x4e22cca6 // fmla v6.4s, v5.4s, v2.4s
-	WORD $0x4e23ccb0 // fmla v16.4s, v5.4s, v3.4s
-	WORD $0xad494985 // ldp q5, q18, [x12, #288]
 	WORD $0x4e22cc87 // fmla v7.4s, v4.4s, v2.4s
+	WORD $0x4e23ccb0 // fmla v16.4s, v5.4s, v3.4s
 	WORD $0x4e23cc91 // fmla v17.4s, v4.4s, v3.4s
-	WORD $0x4e22ccc5 // fmla v5.4s, v6.4s, v2.4s
-	WORD $0xad494d86 // ldp q6, q19, [x12, #288]
+	WORD $0xad491584 // ldp q4, q5, [x12, #288]
+	WORD $0x4e22ccc4 // fmla v4.4s, v6.4s, v2.4s
+	WORD $0x4e22cce5 // fmla v5.4s, v7.4s, v2.4s
+	WORD $0xad491d86 // ldp q6, q7, [x12, #288]
 	WORD $0x4e23ce06 // fmla v6.4s, v16.4s, v3.4s
-	WORD $0x4e22ccf2 // fmla v18.4s, v7.4s, v2.4s
-	WORD $0xad4a5195 // ldp q21, q20, [x12, #320]
-	WORD $0x4e23ce33 // fmla v19.4s, v17.4s, v3.4s
-	WORD $0x4e22ccb5 // fmla v21.4s, v5.4s, v2.4s
+	WORD $0x4e23ce27 // fmla v7.4s, v17.4s, v3.4s
+	WORD $0xad4a4590 // ldp q16, q17, [x12, #320]
+	WORD $0x4e22cc90 // fmla v16.4s, v4.4s, v2.4s
+	WORD $0x4e22ccb1 // fmla v17.4s, v5.4s, v2.4s
 	WORD $0xad4a1584 // ldp q4, q5, [x12, #320]
 	WORD $0x4e23ccc4 // fmla v4.4s, v6.4s, v3.4s
-	WORD $0x4e22ce54 // fmla v20.4s, v18.4s, v2.4s
-	WORD $0x4e23ce65 // fmla v5.4s, v19.4s, v3.4s
-	WORD $0x6e35dc00 // fmul v0.4s, v0.4s, v21.4s
+	WORD $0x4e23cce5 // fmla v5.4s, v7.4s, v3.4s
+	WORD $0x6e30dc00 // fmul v0.4s, v0.4s, v16.4s
 	WORD $0x6e24dc21 // fmul v1.4s, v1.4s, v4.4s
-	WORD $0x3dc05984 // ldr q4, [x12, #352]
-	WORD $0x4e22ce84 // fmla v4.4s, v20.4s, v2.4s
+	WORD $0xad4b1186 // ldp q6, q4, [x12, #352]
+	WORD $0x4e22ce26 // fmla v6.4s, v17.4s, v2.4s
 	WORD $0x3dc05982 // ldr q2, [x12, #352]
 	WORD $0x4e23cca2 // fmla v2.4s, v5.4s, v3.4s
-	WORD $0x3dc05d43 // ldr q3, [x10, #368]
-	WORD $0x4e24cc60 // fmla v0.4s, v3.4s, v4.4s
-	WORD $0x4e22cc61 // fmla v1.4s, v3.4s, v2.4s
-	WORD $0x6e24fc00 // fdiv v0.4s, v0.4s, v4.4s
+	WORD $0x4e26cc80 // fmla v0.4s, v4.4s, v6.4s
+	WORD $0x4e22cc81 // fmla v1.4s, v4.4s, v2.4s
+	WORD $0x6e26fc00 // fdiv v0.4s, v0.4s, v6.4s
 	WORD $0x6e22fc21 // fdiv v1.4s, v1.4s, v2.4s
 	WORD $0xac810500 // stp q0, q1, [x8], #32
-	WORD $0x54fffacc // b.gt #-168
+	WORD $0x54fffaec // b.gt #-164
 	RET
 
 // func QuantiseI8(q *int8, x, inv, k *float32, n int)

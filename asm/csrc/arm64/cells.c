@@ -8,13 +8,13 @@ INLINE vec lstmCell(const float *k, vec i, vec f, vec g, vec c)
 	vec igd = mul(is.d, gt.d);
 	vec in = mul(is.n, gt.n);
 	struct ratio fs = sigmoidRatio(k, f);
-	return flush(k, quotient(fma(mul(fs.n, c), igd, mul(in, fs.d)), mul(fs.d, igd)));
+	return flush(gt.next, quotient(fma(mul(fs.n, c), igd, mul(in, fs.d)), mul(fs.d, igd)));
 }
 
 INLINE vec lstmHidden(const float *k, vec o, vec c)
 {
 	struct ratio os = sigmoidRatio(k, o), ct = tanhRatio(k, c);
-	return flush(k, quotient(mul(os.n, ct.n), mul(os.d, ct.d)));
+	return flush(ct.next, quotient(mul(os.n, ct.n), mul(os.d, ct.d)));
 }
 
 // go: LSTM(h, c, z, k *float32, blocks int)
@@ -56,7 +56,7 @@ INLINE vec gruMix(const float *k, vec z, vec n, vec h)
 {
 	struct ratio nt = tanhRatio(k, n), zs = sigmoidRatio(k, z);
 	vec mix = fma(mul(zs.n, h), nt.d, mul(sub(zs.d, zs.n), nt.n));
-	return flush(k, quotient(mix, mul(zs.d, nt.d)));
+	return flush(nt.next, quotient(mix, mul(zs.d, nt.d)));
 }
 
 // go: GRU(h, x, u, k *float32, blocks int)
@@ -83,7 +83,7 @@ void GRUReset(const struct { float *rh; const float *h, *x, *u, *k; word blocks;
 	word m = a->blocks;
 	do {
 		struct ratio rs = sigmoidRatio(k, add(load(x + UNITS), load(u + UNITS)));
-		store(rh, flush(k, quotient(mul(rs.n, load(h)), rs.d)));
+		store(rh, flush(konst(k, FLUSH), quotient(mul(rs.n, load(h)), rs.d)));
 		rh += UNITS;
 		h += UNITS;
 		x += 3 * UNITS;
@@ -115,7 +115,7 @@ void RNN(const struct { float *h; const float *z, *k; word blocks; } *a)
 	word m = a->blocks;
 	do {
 		struct ratio t = tanhRatio(k, load(z));
-		store(h, flush(k, quotient(t.n, t.d)));
+		store(h, flush(t.next, quotient(t.n, t.d)));
 		h += UNITS;
 		z += UNITS;
 	} while (--m);

@@ -34,7 +34,7 @@
 
 // One column, two groups of 32 rows.
 .macro PASS add
-	ld2r {v0.4s, v1.4s}, [x8]
+	ld2r {v0.4s, v1.4s}, [x8], #8
 	ldp q2, q3, [x2]
 	ldp q6, q7, [x2, #32]
 	ldp q4, q5, [x2, #128]
@@ -68,7 +68,6 @@
 	A 10, 11, 28, 29, \add
 	A 12, 13, 30, 31, \add
 	add x2, x2, #256
-	add x8, x8, #8
 	subs x9, x9, #2
 .endm
 
@@ -106,9 +105,9 @@ END GemvNEON
 
 // Two columns, two groups of 16 rows.
 .macro PASS2 add
-	ld2r {v0.4s, v1.4s}, [x8]
+	ld2r {v0.4s, v1.4s}, [x8], #8
 	ldp q4, q5, [x2]
-	ld2r {v2.4s, v3.4s}, [x10]
+	ld2r {v2.4s, v3.4s}, [x10], #8
 	ldp q6, q7, [x2, #128]
 	S 4, 10, 11, 0
 	S 4, 12, 13, 2
@@ -137,8 +136,6 @@ END GemvNEON
 	A 10, 11, 22, 23, \add
 	A 12, 13, 30, 31, \add
 	add x2, x2, #256
-	add x8, x8, #8
-	add x10, x10, #8
 	subs x9, x9, #2
 .endm
 

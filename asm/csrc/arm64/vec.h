@@ -51,19 +51,20 @@ INLINE vec fmak(vec a, v4 b, vec c) { EACH c.v[i] = vfmaq_f32(c.v[i], a.v[i], b)
 // NaN becomes max, as clamp of kernels/float.go has it.
 INLINE vec clamp(vec x, v4 max, v4 min) { EACH x.v[i] = vmaxnmq_f32(vminnmq_f32(x.v[i], max), min); return x; }
 
-INLINE vec flush(const float *k, vec x)
+INLINE vec flush(v4 least, vec x)
 {
 	EACH {
-		uint32x4_t small = vcaltq_f32(x.v[i], konst(k, FLUSH));
+		uint32x4_t small = vcaltq_f32(x.v[i], least);
 		x.v[i] = vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(x.v[i]), small));
 	}
 	return x;
 }
 
-struct ratio { vec n, d; };
+struct ratio { vec n, d; v4 next; };
 
 // Evaluates n = x (((c3 u + c2) u + c1) u + c0) and d = (((e4 u + e3) u + e2) u + e1) u + e0, u = x², for the constants from row c of the
-// table on: max, min, c3 e4 c2 e3 c1 e2 c0 e1 e0. Each vector loads its own addends, since the result takes their registers.
+// table on: max, min, c3 e4 c2 e3 c1 e2 c0 e1 e0, and next is the row that follows. Each vector loads its own addends, since the result takes
+// their registers.
 INLINE struct ratio rational(const float *k, enum K c, vec x)
 {
 	struct ratio r;
@@ -81,18 +82,21 @@ INLINE struct ratio rational(const float *k, enum K c, vec x)
 			r.d.v[i] = vfmaq_f32(t.b, u.v[i], r.d.v[i]);
 		}
 	r.n = mul(x, r.n);
-	EACH {
-		k = again(k, r.n.v[i]);
-		r.d.v[i] = vfmaq_f32(konst(k, c + 10), u.v[i], r.d.v[i]);
-	}
+	k = again(k, r.n.v[0]);
+	t = konst2(k, c + 10);
+	r.next = t.b;
+	r.d.v[0] = vfmaq_f32(t.a, u.v[0], r.d.v[0]);
+	k = again(k, r.n.v[1]);
+	r.d.v[1] = vfmaq_f32(konst(k, c + 10), u.v[1], r.d.v[1]);
 	return r;
 }
 
+// The row after tanh's is FLUSH, that after sigmoid's HALF.
 INLINE struct ratio tanhRatio(const float *k, vec x) { return rational(k, TANH_MAX, x); }
 
 INLINE struct ratio sigmoidRatio(const float *k, vec x)
 {
 	struct ratio r = rational(k, SIGMOID_MAX, x);
-	r.n = fmak(r.d, konst(k, HALF), r.n);
+	r.n = fmak(r.d, r.next, r.n);
 	return r;
 }
