@@ -369,15 +369,16 @@ func linearCase(rows, cols int) kernelCase {
 		l := LinearI8{W: g.matrix(a, rows, cols), Inv: g.state(a.f32(cols))}
 		height, width := l.W.PaddedRows(), l.W.PaddedCols()
 		l.Scale = g.scales(a.f32(height))
-		work := &Work{Q: a.i8(2 * n * width), Sums: a.i32(2 * n * height)}
+		work8 := &Work{Q: a.i8(n * width), Sums: a.i32(n * height)}
+		work16 := &Work{Q: a.i8(2 * n * width), Sums: a.i32(2 * n * height)}
 		stride := cols + 3
-		y, add, x := a.f32(n*height), g.state(a.f32(height)), g.state(a.f32((n-1)*stride+cols))
-		l.Mul8(work, y, add, x, stride, n)
+		y, add, x := a.f32(n*height), g.state(a.f32(height)), g.any(a.f32((n-1)*stride+cols))
+		l.Mul8(work8, y, add, x, stride, n)
 		y16, add16 := a.f32(n*height), a.f32(height)
-		l.Mul16(work, y16, add, x, stride, n)
+		l.Mul16(work16, y16, add, x, stride, n)
 		copy(add16, add)
-		l.Mul8(work, add, add, x, stride, 1)
-		l.Mul16(work, add16, add16, x, stride, 1)
+		l.Mul8(work8, add, add, x, stride, 1)
+		l.Mul16(work16, add16, add16, x, stride, 1)
 		return []any{y, y16, add, add16}
 	}}
 }
