@@ -12,7 +12,7 @@ import (
 )
 
 var compareCommand = command{"compare", "say what a scheme costs, by layer and by time step", `
-usage: recur compare MODEL.onnx FILE.recur -in X [flags]
+usage: recur compare MODEL FILE.recur -in X [flags]
 
 Runs the float model and the .recur file made from it on the same sequences, and shows how far they differ after every
 operation and along time.
@@ -30,7 +30,7 @@ func compare(c *call) error {
 	im.define(c.flags)
 	in := c.flags.String("in", "", "the input, a .npy or .npz `FILE`")
 	asJSON := c.flags.Bool("json", false, "print JSON")
-	args, err := c.parse("MODEL.onnx", "FILE.recur")
+	args, err := c.parse("MODEL", "FILE.recur")
 	if err != nil {
 		return err
 	}
@@ -38,7 +38,7 @@ func compare(c *call) error {
 	case *in == "":
 		return misused("on what? -in X.npy")
 	case !isForeign(args[0]) || isForeign(args[1]):
-		return misused("want MODEL.onnx FILE.recur")
+		return misused("want a model of another format and the FILE.recur made from it")
 	}
 	ref, err := im.open(args[0])
 	if err != nil {

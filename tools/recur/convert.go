@@ -12,8 +12,8 @@ import (
 	"github.com/recur-go/recur/tools/internal/fromonnx"
 )
 
-var convertCommand = command{"convert", "make a .recur file from an ONNX model", `
-usage: recur convert MODEL.onnx -o OUT.recur [flags]
+var convertCommand = command{"convert", "make a .recur file from an ONNX or PyTorch model", `
+usage: recur convert MODEL -o OUT.recur [flags]
 
 Converts a recurrent network to a .recur file. The int8 schemes need to know how large the inputs get: give some typical
 input, or a bound.
@@ -30,7 +30,10 @@ input, or a bound.
   recur convert stream.onnx -o stream.recur -scheme f32 -zero h0,c0
       initial states that are inputs of the model start at zero; the session keeps them from step to step
 
-From PyTorch: torch.onnx.export(net, example, "net.onnx", dynamo=False, dynamic_axes={"x": {0: "T"}}). Where the model's
+  recur convert gesture.pt -arch gesture.json -o gesture.recur -range 1
+      PyTorch weights (.pt, .pth, .safetensors), with what recur describe gesture.pt wrote and you have corrected
+
+From PyTorch by way of ONNX: torch.onnx.export(net, example, "net.onnx", dynamo=False, dynamic_axes={"x": {0: "T"}}). Where the model's
 metadata has the properties labels, channels, units or rate, these are taken over.`, convert}
 
 func convert(c *call) error {
@@ -42,7 +45,7 @@ func convert(c *call) error {
 	bound := c.flags.Float64("range", 0, "in place of -calib: all inputs lie within -`R` and R")
 	var about describing
 	about.define(c)
-	args, err := c.parse("MODEL.onnx")
+	args, err := c.parse("MODEL")
 	if err != nil {
 		return err
 	}
@@ -57,7 +60,7 @@ func convert(c *call) error {
 	case !(*bound >= 0 && *bound < 1e30):
 		return misused("-range %v", *bound)
 	case !isForeign(args[0]):
-		return misused("%s is not an .onnx file", args[0])
+		return misused("%s: want an .onnx, .pt, .pth or .safetensors file", args[0])
 	}
 	g, err := im.load(args[0])
 	if err != nil {

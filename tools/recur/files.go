@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -14,19 +16,36 @@ import (
 	"github.com/recur-go/recur/runtime"
 	"github.com/recur-go/recur/runtime/format"
 	"github.com/recur-go/recur/tools/internal/fromonnx"
+	"github.com/recur-go/recur/tools/internal/fromtorch"
 	"github.com/recur-go/recur/tools/internal/npy"
 	"github.com/recur-go/recur/tools/internal/onnx"
+	"github.com/recur-go/recur/tools/internal/safetensors"
+	"github.com/recur-go/recur/tools/internal/torchfile"
+	"github.com/recur-go/recur/tools/internal/weights"
 )
 
 const maxModelBytes = 1 << 30
 
 // importFlags are the flags of commands that read a foreign model.
-type importFlags struct{ output, zero string }
+type importFlags struct{ output, zero, arch string }
 
 func (f *importFlags) define(s *flag.FlagSet) {
-	s.StringVar(&f.output, "output", "", "the model's output to compute, by `NAME` (default: its first)")
-	s.StringVar(&f.zero, "zero", "", "further inputs of the model to fix at zero, such as initial states, by `NAMES` with commas")
+	s.StringVar(&f.output, "output", "", "the output of an ONNX model to compute, by `NAME` (default: its first)")
+	s.StringVar(&f.zero, "zero", "", "further inputs of an ONNX model to fix at zero, such as initial states, by `NAMES` with commas")
+	s.StringVar(&f.arch, "arch", "", "what the layers of a PyTorch model are, a JSON `FILE` such as recur describe writes")
 }
+
+// importers read foreign models, by the extension of the file.
+var importers = map[string]func(*importFlags, []byte) (*quant.Graph, error){
+	".onnx": (*importFlags).onnx,
+	".pt":   (*importFlags).torch, ".pth": (*importFlags).torch, ".safetensors": (*importFlags).torch,
+}
+
+func importer(path string) func(*importFlags, []byte) (*quant.Graph, error) {
+	return importers[strings.ToLower(filepath.Ext(path))]
+}
+
+func isForeign(path string) bool { return importer(path) != nil }
 
 // load imports a foreign model.
 func (f *importFlags) load(path string) (*quant.Graph, error) {
@@ -34,9 +53,21 @@ func (f *importFlags) load(path string) (*quant.Graph, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := onnx.Read(b)
+	g, err := importer(path)(f, b)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	g.Meta = append([]format.Pair{{Key: "source", Value: filepath.Base(path)}}, g.Meta...)
+	return g, nil
+}
+
+func (f *importFlags) onnx(b []byte) (*quant.Graph, error) {
+	if f.arch != "" {
+		return nil, errors.New("an ONNX model says itself what its layers are; -arch does not apply")
+	}
+	m, err := onnx.Read(b)
+	if err != nil {
+		return nil, err
 	}
 	o := fromonnx.Options{Output: f.output, Fixed: map[string]float32{}}
 	for name := range strings.SplitSeq(f.zero, ",") {
@@ -44,12 +75,39 @@ func (f *importFlags) load(path string) (*quant.Graph, error) {
 			o.Fixed[name] = 0
 		}
 	}
-	g, err := fromonnx.Import(m, o)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+	return fromonnx.Import(m, o)
+}
+
+func (f *importFlags) torch(b []byte) (*quant.Graph, error) {
+	if f.output != "" || f.zero != "" {
+		return nil, errors.New("-output and -zero apply to ONNX models only")
 	}
-	g.Meta = append([]format.Pair{{Key: "source", Value: filepath.Base(path)}}, g.Meta...)
-	return g, nil
+	if f.arch == "" {
+		return nil, errors.New("PyTorch weights do not say what the layers are: give -arch FILE.json (recur describe writes a first version)")
+	}
+	text, err := readFile(f.arch, maxArchBytes)
+	if err != nil {
+		return nil, err
+	}
+	a, err := fromtorch.Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.arch, err)
+	}
+	all, err := readTensors(b)
+	if err != nil {
+		return nil, err
+	}
+	return fromtorch.Import(all, a)
+}
+
+const maxArchBytes = 1 << 20
+
+// readTensors reads a .safetensors file or one that torch.save wrote; the content tells which.
+func readTensors(b []byte) ([]*weights.Tensor, error) {
+	if bytes.HasPrefix(b, []byte("PK")) || bytes.HasPrefix(b, []byte{0x80}) && (len(b) < 9 || b[8] != '{') {
+		return torchfile.Read(b)
+	}
+	return safetensors.Read(b)
 }
 
 // open opens a .recur file, or converts a foreign model in memory to f32.
@@ -61,13 +119,11 @@ func (f *importFlags) open(path string) (*runtime.Model, error) {
 		}
 		return assemble(path, g)
 	}
-	if f.output != "" || f.zero != "" {
-		return nil, misused("-output and -zero apply to .onnx files only")
+	if f.output != "" || f.zero != "" || f.arch != "" {
+		return nil, misused("-output, -zero and -arch apply to models of other formats only")
 	}
 	return runtime.Open(path)
 }
-
-func isForeign(path string) bool { return strings.EqualFold(filepath.Ext(path), ".onnx") }
 
 // assemble makes a graph an f32 model.
 func assemble(path string, g *quant.Graph) (*runtime.Model, error) {

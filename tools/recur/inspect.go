@@ -15,8 +15,8 @@ import (
 var inspectCommand = command{"inspect", "show what is in a .recur file", `
 usage: recur inspect FILE [flags]
 
-Shows the input, the operations with their sizes and cost, labels and metadata of a .recur file, or of an .onnx file as
-it would be converted.
+Shows the input, the operations with their sizes and cost, labels and metadata of a .recur file, or of a model of
+another format as it would be converted.
 
   recur inspect gesture.recur
   recur inspect gesture.onnx

@@ -1,6 +1,7 @@
 // Command recur converts trained recurrent networks to .recur files, looks into them, runs them, and says what int8 costs.
 //
 //	recur convert MODEL.onnx -o OUT.recur -calib FILE.npz
+//	recur describe MODEL.pt -o ARCH.json
 //	recur inspect OUT.recur
 //	recur run OUT.recur -in X.npy -out Y.npy
 //	recur compare MODEL.onnx OUT.recur -in X.npy
@@ -23,7 +24,7 @@ type command struct {
 	run               func(c *call) error
 }
 
-var commands = []command{convertCommand, inspectCommand, runCommand, compareCommand, benchCommand, cpuCommand}
+var commands = []command{convertCommand, describeCommand, inspectCommand, runCommand, compareCommand, benchCommand, cpuCommand}
 
 // call is a command line under way.
 type call struct {

@@ -12,7 +12,7 @@ import (
 var runCommand = command{"run", "run a model on an array", `
 usage: recur run FILE -in X.npy [-out Y.npy] [flags]
 
-Runs a .recur file, or an .onnx file converted to f32 on the way, on sequences of input features.
+Runs a .recur file, or a model of another format converted to f32 on the way, on sequences of input features.
 
   recur run gesture.recur -in x.npy -out y.npy
       x [T, features]: y is [T, out], or [out] where the model gives one result for the sequence

@@ -178,16 +178,7 @@ func (l *layer) initial(i int) ([][]float32, error) {
 // matrix returns the rows of direction d of m with the gates in the given order.
 func (l *layer) matrix(m []float32, d, width int, order []int) []float32 {
 	size := l.hidden * width
-	return reorder(m[d*l.gates*size:(d+1)*l.gates*size], size, order)
-}
-
-// reorder joins the blocks of v, each of the given size, in another order.
-func reorder(v []float32, size int, order []int) []float32 {
-	out := make([]float32, 0, len(order)*size)
-	for _, g := range order {
-		out = append(out, v[g*size:(g+1)*size]...)
-	}
-	return out
+	return lower.Blocks(m[d*l.gates*size:(d+1)*l.gates*size], size, order)
 }
 
 // biases returns the input-side and hidden-side bias of direction d, with the gates in the given order; nil if there is none.
@@ -197,7 +188,7 @@ func (l *layer) biases(d int, order []int) (input, hidden []float32) {
 	}
 	rows := l.gates * l.hidden
 	b := l.b[d*2*rows : (d+1)*2*rows]
-	return reorder(b[:rows], l.hidden, order), reorder(b[rows:], l.hidden, order)
+	return lower.Blocks(b[:rows], l.hidden, order), lower.Blocks(b[rows:], l.hidden, order)
 }
 
 func sum(a, b []float32) []float32 {
@@ -276,7 +267,7 @@ func lstm(c *call) ([]*lower.Tensor, error) {
 		op.B = sum(l.biases(d, order))
 		op.H0, op.C0 = h0[d], c0[d]
 		if peep != nil {
-			op.Peep = reorder(peep[d*3*l.hidden:(d+1)*3*l.hidden], l.hidden, []int{0, 2, 1})
+			op.Peep = lower.Blocks(peep[d*3*l.hidden:(d+1)*3*l.hidden], l.hidden, []int{0, 2, 1})
 		}
 		cells = append(cells, op)
 	}

@@ -519,3 +519,36 @@ func (tr *Tracer) Only(t *Tensor, ax int) (*Tensor, bool) {
 	}
 	return tr.collapse(t, ax)
 }
+
+// Scale multiplies the channels along the last axis and shifts them.
+func (tr *Tracer) Scale(t *Tensor, scale, shift []float32) (*Tensor, error) {
+	width := []int64{int64(len(scale))}
+	s, err := tr.Floats(width, scale)
+	if err != nil {
+		return nil, err
+	}
+	if t, err = tr.Binary(Mul, t, s); err != nil {
+		return nil, err
+	}
+	if s, err = tr.Floats(width, shift); err != nil {
+		return nil, err
+	}
+	return tr.Binary(Add, t, s)
+}
+
+// Normalise is a batch normalisation along the last axis, by the moments it has learned. A nil gamma is one, a nil beta zero.
+func (tr *Tracer) Normalise(t *Tensor, mean, variance, gamma, beta []float32, eps float64) (*Tensor, error) {
+	scale, shift := ones(len(mean)), make([]float32, len(mean))
+	for i := range mean {
+		s := 1 / math.Sqrt(float64(variance[i])+eps)
+		if gamma != nil {
+			s *= float64(gamma[i])
+		}
+		b := -float64(mean[i]) * s
+		if beta != nil {
+			b += float64(beta[i])
+		}
+		scale[i], shift[i] = float32(s), float32(b)
+	}
+	return tr.Scale(t, scale, shift)
+}
