@@ -38,22 +38,23 @@ func expSum(y, x []float32) (sum float32) {
 	return sum
 }
 
-// expf returns exp(x) for x ≤ 0, at least 2^-125: x = n log 2 + r, exp(r) by its Taylor polynomial of degree 7.
+// expf returns exp(x) for x ≤ 0, at least 2^-125: x = n log 2 + r, exp(r) by its Taylor polynomial of degree 7. It works in float64, each
+// operation rounded on its own: scalar code, and without the instruction that is faster than fma.
 func expf(x float32) float32 {
-	const log2Hi, log2Lo = 0x1.62e4p-1, 0x1.7f7d1cp-20
-	if !(x > -86) {
-		x = -86
+	const magic = 0x1.8p52
+	v := float64(x)
+	if !(v > -86) {
+		v = -86
 	}
-	n := float32(round(float32(x * (1 / math.Ln2))))
-	r := fma(n, -log2Lo, fma(n, -log2Hi, x))
-	e := fma(r, 1.0/5040, 1.0/720)
-	e = fma(e, r, 1.0/120)
-	e = fma(e, r, 1.0/24)
-	e = fma(e, r, 1.0/6)
-	e = fma(e, r, 1.0/2)
-	e = fma(e, r, 1)
-	e = fma(e, r, 1)
-	return e * math.Float32frombits(uint32(127+int32(n))<<23)
+	k := float64(v*math.Log2E) + magic
+	n := k - magic
+	r := v - float64(n*math.Ln2)
+	r2 := float64(r * r)
+	r4 := float64(r2 * r2)
+	lo := (1 + r) + float64((1.0/2+float64(r*(1.0/6)))*r2)
+	hi := (1.0/24 + float64(r*(1.0/120))) + float64((1.0/720+float64(r*(1.0/5040)))*r2)
+	e := lo + float64(hi*r4)
+	return float32(e * math.Float64frombits(uint64(1023+int64(n))<<52))
 }
 
 // logf returns log(x) for normal x ≥ 1: x = 2^n m with m in [√½, √2), log m = 2 atanh((m-1)/(m+1)).
