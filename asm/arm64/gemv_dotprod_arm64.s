@@ -21,12 +21,15 @@ TEXT ·GemvDOTPROD(SB), NOSPLIT, $0-56
 	WORD $0x4f000417 // movi v23.4s, #0
 	WORD $0xaa0303e8 // mov x8, x3
 	WORD $0xf10010c9 // subs x9, x6, #4
-	WORD $0x540006ab // b.lt #212
+	WORD $0x5400082b // b.lt #260
 	WORD $0x3cc10500 // ldr q0, [x8], #16
 	WORD $0xf1001129 // subs x9, x9, #4
-	WORD $0xad400841 // ldp q1, q2, [x2]
-	WORD $0xad411043 // ldp q3, q4, [x2, #32]
-	WORD $0xad421845 // ldp q5, q6, [x2, #64]
+	WORD $0x3dc00041 // ldr q1, [x2]
+	WORD $0x3dc00442 // ldr q2, [x2, #16]
+	WORD $0x3dc00843 // ldr q3, [x2, #32]
+	WORD $0x3dc00c44 // ldr q4, [x2, #48]
+	WORD $0x3dc01045 // ldr q5, [x2, #64]
+	WORD $0x3dc01446 // ldr q6, [x2, #80]
 	WORD $0xad436047 // ldp q7, q24, [x2, #96]
 	WORD $0x4f80e030 // sdot v16.4s, v1.16b, v0.4b[0]
 	WORD $0x4f80e051 // sdot v17.4s, v2.16b, v0.4b[0]
@@ -36,9 +39,12 @@ TEXT ·GemvDOTPROD(SB), NOSPLIT, $0-56
 	WORD $0x4f80e0d5 // sdot v21.4s, v6.16b, v0.4b[0]
 	WORD $0x4f80e0f6 // sdot v22.4s, v7.16b, v0.4b[0]
 	WORD $0x4f80e317 // sdot v23.4s, v24.16b, v0.4b[0]
-	WORD $0xad440841 // ldp q1, q2, [x2, #128]
-	WORD $0xad451043 // ldp q3, q4, [x2, #160]
-	WORD $0xad461845 // ldp q5, q6, [x2, #192]
+	WORD $0x3dc02041 // ldr q1, [x2, #128]
+	WORD $0x3dc02442 // ldr q2, [x2, #144]
+	WORD $0x3dc02843 // ldr q3, [x2, #160]
+	WORD $0x3dc02c44 // ldr q4, [x2, #176]
+	WORD $0x3dc03045 // ldr q5, [x2, #192]
+	WORD $0x3dc03446 // ldr q6, [x2, #208]
 	WORD $0xad476047 // ldp q7, q24, [x2, #224]
 	WORD $0x4fa0e030 // sdot v16.4s, v1.16b, v0.4b[1]
 	WORD $0x4fa0e051 // sdot v17.4s, v2.16b, v0.4b[1]
@@ -48,9 +54,12 @@ TEXT ·GemvDOTPROD(SB), NOSPLIT, $0-56
 	WORD $0x4fa0e0d5 // sdot v21.4s, v6.16b, v0.4b[1]
 	WORD $0x4fa0e0f6 // sdot v22.4s, v7.16b, v0.4b[1]
 	WORD $0x4fa0e317 // sdot v23.4s, v24.16b, v0.4b[1]
-	WORD $0xad480841 // ldp q1, q2, [x2, #256]
-	WORD $0xad491043 // ldp q3, q4, [x2, #288]
-	WORD $0xad4a1845 // ldp q5, q6, [x2, #320]
+	WORD $0x3dc04041 // ldr q1, [x2, #256]
+	WORD $0x3dc04442 // ldr q2, [x2, #272]
+	WORD $0x3dc04843 // ldr q3, [x2, #288]
+	WORD $0x3dc04c44 // ldr q4, [x2, #304]
+	WORD $0x3dc05045 // ldr q5, [x2, #320]
+	WORD $0x3dc05446 // ldr q6, [x2, #336]
 	WORD $0xad4b6047 // ldp q7, q24, [x2, #352]
 	WORD $0x4f80e830 // sdot v16.4s, v1.16b, v0.4b[2]
 	WORD $0x4f80e851 // sdot v17.4s, v2.16b, v0.4b[2]
@@ -60,9 +69,12 @@ TEXT ·GemvDOTPROD(SB), NOSPLIT, $0-56
 	WORD $0x4f80e8d5 // sdot v21.4s, v6.16b, v0.4b[2]
 	WORD $0x4f80e8f6 // sdot v22.4s, v7.16b, v0.4b[2]
 	WORD $0x4f80eb17 // sdot v23.4s, v24.16b, v0.4b[2]
-	WORD $0xad4c0841 // ldp q1, q2, [x2, #384]
-	WORD $0xad4d1043 // ldp q3, q4, [x2, #416]
-	WORD $0xad4e1845 // ldp q5, q6, [x2, #448]
+	WORD $0x3dc06041 // ldr q1, [x2, #384]
+	WORD $0x3dc06442 // ldr q2, [x2, #400]
+	WORD $0x3dc06843 // ldr q3, [x2, #416]
+	WORD $0x3dc06c44 // ldr q4, [x2, #432]
+	WORD $0x3dc07045 // ldr q5, [x2, #448]
+	WORD $0x3dc07446 // ldr q6, [x2, #464]
 	WORD $0xad4f6047 // ldp q7, q24, [x2, #480]
 	WORD $0x4fa0e830 // sdot v16.4s, v1.16b, v0.4b[3]
 	WORD $0x4fa0e851 // sdot v17.4s, v2.16b, v0.4b[3]
@@ -73,12 +85,15 @@ TEXT ·GemvDOTPROD(SB), NOSPLIT, $0-56
 	WORD $0x4fa0e8f6 // sdot v22.4s, v7.16b, v0.4b[3]
 	WORD $0x4fa0eb17 // sdot v23.4s, v24.16b, v0.4b[3]
 	WORD $0x91080042 // add x2, x2, #512
-	WORD $0x54fff9aa // b.ge #-204
-	WORD $0x36080369 // tbz w9, #1, #108
+	WORD $0x54fff82a // b.ge #-252
+	WORD $0x36080429 // tbz w9, #1, #132
 	WORD $0xfd400100 // ldr d0, [x8]
-	WORD $0xad400841 // ldp q1, q2, [x2]
-	WORD $0xad411043 // ldp q3, q4, [x2, #32]
-	WORD $0xad421845 // ldp q5, q6, [x2, #64]
+	WORD $0x3dc00041 // ldr q1, [x2]
+	WORD $0x3dc00442 // ldr q2, [x2, #16]
+	WORD $0x3dc00843 // ldr q3, [x2, #32]
+	WORD $0x3dc00c44 // ldr q4, [x2, #48]
+	WORD $0x3dc01045 // ldr q5, [x2, #64]
+	WORD $0x3dc01446 // ldr q6, [x2, #80]
 	WORD $0xad436047 // ldp q7, q24, [x2, #96]
 	WORD $0x4f80e030 // sdot v16.4s, v1.16b, v0.4b[0]
 	WORD $0x4f80e051 // sdot v17.4s, v2.16b, v0.4b[0]
@@ -88,9 +103,12 @@ TEXT ·GemvDOTPROD(SB), NOSPLIT, $0-56
 	WORD $0x4f80e0d5 // sdot v21.4s, v6.16b, v0.4b[0]
 	WORD $0x4f80e0f6 // sdot v22.4s, v7.16b, v0.4b[0]
 	WORD $0x4f80e317 // sdot v23.4s, v24.16b, v0.4b[0]
-	WORD $0xad440841 // ldp q1, q2, [x2, #128]
-	WORD $0xad451043 // ldp q3, q4, [x2, #160]
-	WORD $0xad461845 // ldp q5, q6, [x2, #192]
+	WORD $0x3dc02041 // ldr q1, [x2, #128]
+	WORD $0x3dc02442 // ldr q2, [x2, #144]
+	WORD $0x3dc02843 // ldr q3, [x2, #160]
+	WORD $0x3dc02c44 // ldr q4, [x2, #176]
+	WORD $0x3dc03045 // ldr q5, [x2, #192]
+	WORD $0x3dc03446 // ldr q6, [x2, #208]
 	WORD $0xad476047 // ldp q7, q24, [x2, #224]
 	WORD $0x4fa0e030 // sdot v16.4s, v1.16b, v0.4b[1]
 	WORD $0x4fa0e051 // sdot v17.4s, v2.16b, v0.4b[1]
@@ -131,13 +149,13 @@ TEXT ·GemvDOTPROD(SB), NOSPLIT, $0-56
 	WORD $0x4e23cee7 // fmla v7.4s, v23.4s, v3.4s
 	WORD $0xac811424 // stp q4, q5, [x1], #32
 	WORD $0xac811c26 // stp q6, q7, [x1], #32
-	WORD $0x54fff101 // b.ne #-480
+	WORD $0x54ffeec1 // b.ne #-552
 	RET
 	WORD $0xac814430 // stp q16, q17, [x1], #32
 	WORD $0xac814c32 // stp q18, q19, [x1], #32
 	WORD $0xac815434 // stp q20, q21, [x1], #32
 	WORD $0xac815c36 // stp q22, q23, [x1], #32
-	WORD $0x54fff041 // b.ne #-504
+	WORD $0x54ffee01 // b.ne #-576
 	RET
 
 // func Gemv2DOTPROD(y unsafe.Pointer, stride int, w, x *int8, scale, add *float32, groups, panels int)
@@ -167,13 +185,16 @@ TEXT ·Gemv2DOTPROD(SB), NOSPLIT, $0-64
 	WORD $0xaa0303e8 // mov x8, x3
 	WORD $0xaa0e03ea // mov x10, x14
 	WORD $0xf10010c9 // subs x9, x6, #4
-	WORD $0x54000acb // b.lt #344
+	WORD $0x54000c4b // b.lt #392
 	WORD $0x3cc10500 // ldr q0, [x8], #16
 	WORD $0x3cc10541 // ldr q1, [x10], #16
 	WORD $0xf1001129 // subs x9, x9, #4
-	WORD $0xad400c42 // ldp q2, q3, [x2]
-	WORD $0xad411444 // ldp q4, q5, [x2, #32]
-	WORD $0xad421c46 // ldp q6, q7, [x2, #64]
+	WORD $0x3dc00042 // ldr q2, [x2]
+	WORD $0x3dc00443 // ldr q3, [x2, #16]
+	WORD $0x3dc00844 // ldr q4, [x2, #32]
+	WORD $0x3dc00c45 // ldr q5, [x2, #48]
+	WORD $0x3dc01046 // ldr q6, [x2, #64]
+	WORD $0x3dc01447 // ldr q7, [x2, #80]
 	WORD $0xad432448 // ldp q8, q9, [x2, #96]
 	WORD $0x4f80e050 // sdot v16.4s, v2.16b, v0.4b[0]
 	WORD $0x4f80e071 // sdot v17.4s, v3.16b, v0.4b[0]
@@ -191,9 +212,12 @@ TEXT ·Gemv2DOTPROD(SB), NOSPLIT, $0-64
 	WORD $0x4f80e137 // sdot v23.4s, v9.16b, v0.4b[0]
 	WORD $0x4f81e11e // sdot v30.4s, v8.16b, v1.4b[0]
 	WORD $0x4f81e13f // sdot v31.4s, v9.16b, v1.4b[0]
-	WORD $0xad440c42 // ldp q2, q3, [x2, #128]
-	WORD $0xad451444 // ldp q4, q5, [x2, #160]
-	WORD $0xad461c46 // ldp q6, q7, [x2, #192]
+	WORD $0x3dc02042 // ldr q2, [x2, #128]
+	WORD $0x3dc02443 // ldr q3, [x2, #144]
+	WORD $0x3dc02844 // ldr q4, [x2, #160]
+	WORD $0x3dc02c45 // ldr q5, [x2, #176]
+	WORD $0x3dc03046 // ldr q6, [x2, #192]
+	WORD $0x3dc03447 // ldr q7, [x2, #208]
 	WORD $0xad472448 // ldp q8, q9, [x2, #224]
 	WORD $0x4fa0e050 // sdot v16.4s, v2.16b, v0.4b[1]
 	WORD $0x4fa0e071 // sdot v17.4s, v3.16b, v0.4b[1]
@@ -211,9 +235,12 @@ TEXT ·Gemv2DOTPROD(SB), NOSPLIT, $0-64
 	WORD $0x4fa0e137 // sdot v23.4s, v9.16b, v0.4b[1]
 	WORD $0x4fa1e11e // sdot v30.4s, v8.16b, v1.4b[1]
 	WORD $0x4fa1e13f // sdot v31.4s, v9.16b, v1.4b[1]
-	WORD $0xad480c42 // ldp q2, q3, [x2, #256]
-	WORD $0xad491444 // ldp q4, q5, [x2, #288]
-	WORD $0xad4a1c46 // ldp q6, q7, [x2, #320]
+	WORD $0x3dc04042 // ldr q2, [x2, #256]
+	WORD $0x3dc04443 // ldr q3, [x2, #272]
+	WORD $0x3dc04844 // ldr q4, [x2, #288]
+	WORD $0x3dc04c45 // ldr q5, [x2, #304]
+	WORD $0x3dc05046 // ldr q6, [x2, #320]
+	WORD $0x3dc05447 // ldr q7, [x2, #336]
 	WORD $0xad4b2448 // ldp q8, q9, [x2, #352]
 	WORD $0x4f80e850 // sdot v16.4s, v2.16b, v0.4b[2]
 	WORD $0x4f80e871 // sdot v17.4s, v3.16b, v0.4b[2]
@@ -231,9 +258,12 @@ TEXT ·Gemv2DOTPROD(SB), NOSPLIT, $0-64
 	WORD $0x4f80e937 // sdot v23.4s, v9.16b, v0.4b[2]
 	WORD $0x4f81e91e // sdot v30.4s, v8.16b, v1.4b[2]
 	WORD $0x4f81e93f // sdot v31.4s, v9.16b, v1.4b[2]
-	WORD $0xad4c0c42 // ldp q2, q3, [x2, #384]
-	WORD $0xad4d1444 // ldp q4, q5, [x2, #416]
-	WORD $0xad4e1c46 // ldp q6, q7, [x2, #448]
+	WORD $0x3dc06042 // ldr q2, [x2, #384]
+	WORD $0x3dc06443 // ldr q3, [x2, #400]
+	WORD $0x3dc06844 // ldr q4, [x2, #416]
+	WORD $0x3dc06c45 // ldr q5, [x2, #432]
+	WORD $0x3dc07046 // ldr q6, [x2, #448]
+	WORD $0x3dc07447 // ldr q7, [x2, #464]
 	WORD $0xad4f2448 // ldp q8, q9, [x2, #480]
 	WORD $0x4fa0e850 // sdot v16.4s, v2.16b, v0.4b[3]
 	WORD $0x4fa0e871 // sdot v17.4s, v3.16b, v0.4b[3]
@@ -252,13 +282,16 @@ TEXT ·Gemv2DOTPROD(SB), NOSPLIT, $0-64
 	WORD $0x4fa1e91e // sdot v30.4s, v8.16b, v1.4b[3]
 	WORD $0x4fa1e93f // sdot v31.4s, v9.16b, v1.4b[3]
 	WORD $0x91080042 // add x2, x2, #512
-	WORD $0x54fff58a // b.ge #-336
-	WORD $0x36080589 // tbz w9, #1, #176
+	WORD $0x54fff40a // b.ge #-384
+	WORD $0x36080649 // tbz w9, #1, #200
 	WORD $0xfd400100 // ldr d0, [x8]
 	WORD $0xfd400141 // ldr d1, [x10]
-	WORD $0xad400c42 // ldp q2, q3, [x2]
-	WORD $0xad411444 // ldp q4, q5, [x2, #32]
-	WORD $0xad421c46 // ldp q6, q7, [x2, #64]
+	WORD $0x3dc00042 // ldr q2, [x2]
+	WORD $0x3dc00443 // ldr q3, [x2, #16]
+	WORD $0x3dc00844 // ldr q4, [x2, #32]
+	WORD $0x3dc00c45 // ldr q5, [x2, #48]
+	WORD $0x3dc01046 // ldr q6, [x2, #64]
+	WORD $0x3dc01447 // ldr q7, [x2, #80]
 	WORD $0xad432448 // ldp q8, q9, [x2, #96]
 	WORD $0x4f80e050 // sdot v16.4s, v2.16b, v0.4b[0]
 	WORD $0x4f80e071 // sdot v17.4s, v3.16b, v0.4b[0]
@@ -276,9 +309,12 @@ TEXT ·Gemv2DOTPROD(SB), NOSPLIT, $0-64
 	WORD $0x4f80e137 // sdot v23.4s, v9.16b, v0.4b[0]
 	WORD $0x4f81e11e // sdot v30.4s, v8.16b, v1.4b[0]
 	WORD $0x4f81e13f // sdot v31.4s, v9.16b, v1.4b[0]
-	WORD $0xad440c42 // ldp q2, q3, [x2, #128]
-	WORD $0xad451444 // ldp q4, q5, [x2, #160]
-	WORD $0xad461c46 // ldp q6, q7, [x2, #192]
+	WORD $0x3dc02042 // ldr q2, [x2, #128]
+	WORD $0x3dc02443 // ldr q3, [x2, #144]
+	WORD $0x3dc02844 // ldr q4, [x2, #160]
+	WORD $0x3dc02c45 // ldr q5, [x2, #176]
+	WORD $0x3dc03046 // ldr q6, [x2, #192]
+	WORD $0x3dc03447 // ldr q7, [x2, #208]
 	WORD $0xad472448 // ldp q8, q9, [x2, #224]
 	WORD $0x4fa0e050 // sdot v16.4s, v2.16b, v0.4b[1]
 	WORD $0x4fa0e071 // sdot v17.4s, v3.16b, v0.4b[1]
@@ -347,7 +383,7 @@ TEXT ·Gemv2DOTPROD(SB), NOSPLIT, $0-64
 	WORD $0x4e23cfe7 // fmla v7.4s, v31.4s, v3.4s
 	WORD $0xac811424 // stp q4, q5, [x1], #32
 	WORD $0xac811c26 // stp q6, q7, [x1], #32
-	WORD $0x54ffe721 // b.ne #-796
+	WORD $0x54ffe4e1 // b.ne #-868
 	RET
 	WORD $0x8b0f0029 // add x9, x1, x15
 	WORD $0xac814430 // stp q16, q17, [x1], #32
@@ -358,7 +394,7 @@ TEXT ·Gemv2DOTPROD(SB), NOSPLIT, $0-64
 	WORD $0xad016d3a // stp q26, q27, [x9, #32]
 	WORD $0xad02753c // stp q28, q29, [x9, #64]
 	WORD $0xad037d3e // stp q30, q31, [x9, #96]
-	WORD $0x54ffe5c1 // b.ne #-840
+	WORD $0x54ffe381 // b.ne #-912
 	RET
 
 // func Gemv4DOTPROD(y unsafe.Pointer, stride int, w, x *int8, groups, panels int)
@@ -394,13 +430,14 @@ TEXT ·Gemv4DOTPROD(SB), NOSPLIT, $0-48
 	WORD $0x8b0e014b // add x11, x10, x14
 	WORD $0x8b0e016c // add x12, x11, x14
 	WORD $0xf10010c9 // subs x9, x6, #4
-	WORD $0x54000a0b // b.lt #320
+	WORD $0x54000a8b // b.lt #336
 	WORD $0x3cc10500 // ldr q0, [x8], #16
 	WORD $0x3cc10541 // ldr q1, [x10], #16
 	WORD $0x3cc10562 // ldr q2, [x11], #16
 	WORD $0x3cc10583 // ldr q3, [x12], #16
 	WORD $0xf1001129 // subs x9, x9, #4
-	WORD $0xad401444 // ldp q4, q5, [x2]
+	WORD $0x3dc00044 // ldr q4, [x2]
+	WORD $0x3dc00445 // ldr q5, [x2, #16]
 	WORD $0xad411c46 // ldp q6, q7, [x2, #32]
 	WORD $0x4f80e090 // sdot v16.4s, v4.16b, v0.4b[0]
 	WORD $0x4f80e0b1 // sdot v17.4s, v5.16b, v0.4b[0]
@@ -418,7 +455,8 @@ TEXT ·Gemv4DOTPROD(SB), NOSPLIT, $0-48
 	WORD $0x4f82e0fb // sdot v27.4s, v7.16b, v2.4b[0]
 	WORD $0x4f83e0de // sdot v30.4s, v6.16b, v3.4b[0]
 	WORD $0x4f83e0ff // sdot v31.4s, v7.16b, v3.4b[0]
-	WORD $0xad441444 // ldp q4, q5, [x2, #128]
+	WORD $0x3dc02044 // ldr q4, [x2, #128]
+	WORD $0x3dc02445 // ldr q5, [x2, #144]
 	WORD $0xad451c46 // ldp q6, q7, [x2, #160]
 	WORD $0x4fa0e090 // sdot v16.4s, v4.16b, v0.4b[1]
 	WORD $0x4fa0e0b1 // sdot v17.4s, v5.16b, v0.4b[1]
@@ -436,7 +474,8 @@ TEXT ·Gemv4DOTPROD(SB), NOSPLIT, $0-48
 	WORD $0x4fa2e0fb // sdot v27.4s, v7.16b, v2.4b[1]
 	WORD $0x4fa3e0de // sdot v30.4s, v6.16b, v3.4b[1]
 	WORD $0x4fa3e0ff // sdot v31.4s, v7.16b, v3.4b[1]
-	WORD $0xad481444 // ldp q4, q5, [x2, #256]
+	WORD $0x3dc04044 // ldr q4, [x2, #256]
+	WORD $0x3dc04445 // ldr q5, [x2, #272]
 	WORD $0xad491c46 // ldp q6, q7, [x2, #288]
 	WORD $0x4f80e890 // sdot v16.4s, v4.16b, v0.4b[2]
 	WORD $0x4f80e8b1 // sdot v17.4s, v5.16b, v0.4b[2]
@@ -454,7 +493,8 @@ TEXT ·Gemv4DOTPROD(SB), NOSPLIT, $0-48
 	WORD $0x4f82e8fb // sdot v27.4s, v7.16b, v2.4b[2]
 	WORD $0x4f83e8de // sdot v30.4s, v6.16b, v3.4b[2]
 	WORD $0x4f83e8ff // sdot v31.4s, v7.16b, v3.4b[2]
-	WORD $0xad4c1444 // ldp q4, q5, [x2, #384]
+	WORD $0x3dc06044 // ldr q4, [x2, #384]
+	WORD $0x3dc06445 // ldr q5, [x2, #400]
 	WORD $0xad4d1c46 // ldp q6, q7, [x2, #416]
 	WORD $0x4fa0e890 // sdot v16.4s, v4.16b, v0.4b[3]
 	WORD $0x4fa0e8b1 // sdot v17.4s, v5.16b, v0.4b[3]
@@ -473,13 +513,14 @@ TEXT ·Gemv4DOTPROD(SB), NOSPLIT, $0-48
 	WORD $0x4fa3e8de // sdot v30.4s, v6.16b, v3.4b[3]
 	WORD $0x4fa3e8ff // sdot v31.4s, v7.16b, v3.4b[3]
 	WORD $0x91080042 // add x2, x2, #512
-	WORD $0x54fff64a // b.ge #-312
-	WORD $0x36080549 // tbz w9, #1, #168
+	WORD $0x54fff5ca // b.ge #-328
+	WORD $0x36080589 // tbz w9, #1, #176
 	WORD $0xfd400100 // ldr d0, [x8]
 	WORD $0xfd400141 // ldr d1, [x10]
 	WORD $0xfd400162 // ldr d2, [x11]
 	WORD $0xfd400183 // ldr d3, [x12]
-	WORD $0xad401444 // ldp q4, q5, [x2]
+	WORD $0x3dc00044 // ldr q4, [x2]
+	WORD $0x3dc00445 // ldr q5, [x2, #16]
 	WORD $0xad411c46 // ldp q6, q7, [x2, #32]
 	WORD $0x4f80e090 // sdot v16.4s, v4.16b, v0.4b[0]
 	WORD $0x4f80e0b1 // sdot v17.4s, v5.16b, v0.4b[0]
@@ -497,7 +538,8 @@ TEXT ·Gemv4DOTPROD(SB), NOSPLIT, $0-48
 	WORD $0x4f82e0fb // sdot v27.4s, v7.16b, v2.4b[0]
 	WORD $0x4f83e0de // sdot v30.4s, v6.16b, v3.4b[0]
 	WORD $0x4f83e0ff // sdot v31.4s, v7.16b, v3.4b[0]
-	WORD $0xad441444 // ldp q4, q5, [x2, #128]
+	WORD $0x3dc02044 // ldr q4, [x2, #128]
+	WORD $0x3dc02445 // ldr q5, [x2, #144]
 	WORD $0xad451c46 // ldp q6, q7, [x2, #160]
 	WORD $0x4fa0e090 // sdot v16.4s, v4.16b, v0.4b[1]
 	WORD $0x4fa0e0b1 // sdot v17.4s, v5.16b, v0.4b[1]
@@ -532,5 +574,5 @@ TEXT ·Gemv4DOTPROD(SB), NOSPLIT, $0-48
 	WORD $0xad00757c // stp q28, q29, [x11]
 	WORD $0xad017d7e // stp q30, q31, [x11, #32]
 	WORD $0xf10004e7 // subs x7, x7, #1
-	WORD $0x54ffec21 // b.ne #-636
+	WORD $0x54ffeb61 // b.ne #-660
 	RET
