@@ -4,10 +4,11 @@
 
 // A panel is 32 rows: two ZMM accumulators, 128 bytes of weights for a group of 4 columns. Z31 turns signed activations into the
 // unsigned ones that VPDPBUSD wants, and the sums begin at start = -128 * (sum of the row's weights) to undo it. Eight accumulators
-// hide the latency of VPDPBUSD, hence four panels at once for one column.
+// hide the latency of VPDPBUSD: those of four groups, since the weights shall be read as one stream. Panels side by side lie a
+// multiple of 4 KiB apart where there are 128 columns, which the first-level caches take badly.
 //
-// SI R8 R9 R10: weights of up to four panels. DX: activations. BX: start. R11: scale, or 0. R12: add. DI: y. R13: groups, even and
-// not 0. CX: panels left. R14: bytes of a panel. AX: groups left.
+// SI: weights. DX: activations. BX: start. R11: scale, or 0. R12: add. DI: y. R13: groups, even and not 0. CX: panels left. AX: groups
+// left.
 
 #define CONSTANTS \
 	MOVL         $0x80808080, AX \
@@ -21,18 +22,13 @@
 	VPXORD lo, lo, lo \
 	VPXORD hi, hi, hi
 
-// Two groups of a panel.
-#define PANEL(w, lo, hi, lo2, hi2) \
-	VPDPBUSD (w), Z16, lo     \
-	VPDPBUSD 64(w), Z16, hi   \
-	VPDPBUSD 128(w), Z17, lo2 \
-	VPDPBUSD 192(w), Z17, hi2 \
-	ADDQ     $256, w
+#define DOT(w, x, lo, hi) \
+	VPDPBUSD (w)(SI), x, lo    \
+	VPDPBUSD (w+64)(SI), x, hi
 
-#define ACTIVATIONS \
-	VPXORD.BCST (DX), Z31, Z16  \
-	VPXORD.BCST 4(DX), Z31, Z17 \
-	ADDQ        $8, DX
+#define SUM(lo, hi, lo2, hi2) \
+	VPADDD lo2, lo, lo \
+	VPADDD hi2, hi, hi
 
 #define RAW(i, lo, hi) \
 	VMOVDQU32 lo, (i*128)(DI)    \
@@ -57,12 +53,10 @@ TEXT ·GemvAVX512VNNI(SB), NOSPLIT, $0-88
 	MOVQ  add+40(FP), R12
 	MOVQ  groups+48(FP), R13
 	MOVQ  panels+56(FP), CX
-	MOVQ  R13, R14
-	SHLQ  $7, R14
 	CONSTANTS
 	MOVQ  from+64(FP), R8
 	TESTQ R8, R8
-	JEQ   four
+	JEQ   panel
 
 	// Quantise from into x. What the last lanes write beyond cols is zero, and part of the padding to 8.
 	MOVQ         x+16(FP), DX
@@ -90,7 +84,7 @@ quantise:
 
 quantiseLast:
 	ADDQ      $16, AX
-	JEQ       four
+	JEQ       panel
 	MOVL      $-1, R10
 	BZHIL     AX, R10, R10
 	KMOVW     R10, K1
@@ -102,164 +96,78 @@ quantiseLast:
 	VPMOVDB   Z16, X16
 	VMOVQ     X16, (DX)
 	CMPQ      AX, $8
-	JLE       four
+	JLE       panel
 	VPEXTRQ   $1, X16, 8(DX)
 
-four:
-	CMPQ CX, $4
-	JLT  rest
-	MOVQ x+16(FP), DX
-	LEAQ (SI)(R14*1), R8
-	LEAQ (SI)(R14*2), R9
-	LEAQ (R8)(R14*2), R10
-	MOVQ R13, AX
-	START(0, Z0, Z1)
-	START(1, Z2, Z3)
-	START(2, Z4, Z5)
-	START(3, Z6, Z7)
-
-fourLoop:
-	ACTIVATIONS
-	PANEL(SI, Z0, Z1, Z0, Z1)
-	PANEL(R8, Z2, Z3, Z2, Z3)
-	PANEL(R9, Z4, Z5, Z4, Z5)
-	PANEL(R10, Z6, Z7, Z6, Z7)
-	SUBQ  $2, AX
-	JNE   fourLoop
-	MOVQ  R10, SI
-	ADDQ  $512, BX
-	SUBQ  $4, CX
-	TESTQ R11, R11
-	JNE   fourFloat
-	RAW(0, Z0, Z1)
-	RAW(1, Z2, Z3)
-	RAW(2, Z4, Z5)
-	RAW(3, Z6, Z7)
-	ADDQ  $512, DI
-	JMP   four
-
-fourFloat:
-	DEQUANTISE(0, Z0, Z1)
-	DEQUANTISE(1, Z2, Z3)
-	DEQUANTISE(2, Z4, Z5)
-	DEQUANTISE(3, Z6, Z7)
-	ADDQ $512, DI
-	ADDQ $512, R11
-	ADDQ $512, R12
-	JMP  four
-
-rest:
-	MOVQ  x+16(FP), DX
-	LEAQ  (SI)(R14*1), R8
-	LEAQ  (SI)(R14*2), R9
-	MOVQ  R13, AX
-	CMPQ  CX, $2
-	JEQ   two
-	JGT   three
+panel:
 	TESTQ CX, CX
-	JNE   one
-	VZEROUPPER
-	RET
-
-three:
+	JEQ   done
+	MOVQ  x+16(FP), DX
+	MOVQ  R13, AX
 	START(0, Z0, Z1)
-	START(1, Z2, Z3)
-	START(2, Z4, Z5)
-
-threeLoop:
-	ACTIVATIONS
-	PANEL(SI, Z0, Z1, Z0, Z1)
-	PANEL(R8, Z2, Z3, Z2, Z3)
-	PANEL(R9, Z4, Z5, Z4, Z5)
-	SUBQ  $2, AX
-	JNE   threeLoop
-	TESTQ R11, R11
-	JNE   threeFloat
-	RAW(0, Z0, Z1)
-	RAW(1, Z2, Z3)
-	RAW(2, Z4, Z5)
-	VZEROUPPER
-	RET
-
-threeFloat:
-	DEQUANTISE(0, Z0, Z1)
-	DEQUANTISE(1, Z2, Z3)
-	DEQUANTISE(2, Z4, Z5)
-	VZEROUPPER
-	RET
-
-two:
-	START(0, Z0, Z1)
-	START(1, Z2, Z3)
+	ZERO(Z2, Z3)
 	ZERO(Z4, Z5)
 	ZERO(Z6, Z7)
+	SUBQ  $4, AX
+	JLT   last
 
-twoLoop:
-	ACTIVATIONS
-	PANEL(SI, Z0, Z1, Z4, Z5)
-	PANEL(R8, Z2, Z3, Z6, Z7)
-	SUBQ   $2, AX
-	JNE    twoLoop
-	VPADDD Z4, Z0, Z0
-	VPADDD Z5, Z1, Z1
-	VPADDD Z6, Z2, Z2
-	VPADDD Z7, Z3, Z3
-	TESTQ  R11, R11
-	JNE    twoFloat
+groups:
+	VBROADCASTI32X4 (DX), Z16
+	VPXORD          Z31, Z16, Z16
+	VPSHUFD         $0x00, Z16, Z17
+	VPSHUFD         $0x55, Z16, Z18
+	VPSHUFD         $0xaa, Z16, Z19
+	VPSHUFD         $0xff, Z16, Z20
+	DOT(0, Z17, Z0, Z1)
+	DOT(128, Z18, Z2, Z3)
+	DOT(256, Z19, Z4, Z5)
+	DOT(384, Z20, Z6, Z7)
+	ADDQ            $16, DX
+	ADDQ            $512, SI
+	SUBQ            $4, AX
+	JGE             groups
+
+last:
+	ADDQ        $4, AX
+	JEQ         sum
+	VPXORD.BCST (DX), Z31, Z17
+	VPXORD.BCST 4(DX), Z31, Z18
+	DOT(0, Z17, Z0, Z1)
+	DOT(128, Z18, Z2, Z3)
+	ADDQ        $256, SI
+
+sum:
+	SUM(Z0, Z1, Z2, Z3)
+	SUM(Z4, Z5, Z6, Z7)
+	SUM(Z0, Z1, Z4, Z5)
+	ADDQ  $128, BX
+	SUBQ  $1, CX
+	TESTQ R11, R11
+	JNE   float
 	RAW(0, Z0, Z1)
-	RAW(1, Z2, Z3)
-	VZEROUPPER
-	RET
+	ADDQ  $128, DI
+	JMP   panel
 
-twoFloat:
+float:
 	DEQUANTISE(0, Z0, Z1)
-	DEQUANTISE(1, Z2, Z3)
-	VZEROUPPER
-	RET
+	ADDQ $128, DI
+	ADDQ $128, R11
+	ADDQ $128, R12
+	JMP  panel
 
-one:
-	START(0, Z0, Z1)
-	ZERO(Z4, Z5)
-
-oneLoop:
-	ACTIVATIONS
-	PANEL(SI, Z0, Z1, Z4, Z5)
-	SUBQ   $2, AX
-	JNE    oneLoop
-	VPADDD Z4, Z0, Z0
-	VPADDD Z5, Z1, Z1
-	TESTQ  R11, R11
-	JNE    oneFloat
-	RAW(0, Z0, Z1)
-	VZEROUPPER
-	RET
-
-oneFloat:
-	DEQUANTISE(0, Z0, Z1)
+done:
 	VZEROUPPER
 	RET
 
 // Several columns share the weights that are loaded. R15: bytes from one column of activations to the next. R10: of sums.
 
-#define PANEL2(w, lo0, hi0, lo1, hi1) \
-	VMOVDQU32 (w), Z20      \
-	VMOVDQU32 64(w), Z21    \
-	VMOVDQU32 128(w), Z22   \
-	VMOVDQU32 192(w), Z23   \
-	VPDPBUSD  Z20, Z16, lo0 \
-	VPDPBUSD  Z21, Z16, hi0 \
-	VPDPBUSD  Z20, Z18, lo1 \
-	VPDPBUSD  Z21, Z18, hi1 \
-	VPDPBUSD  Z22, Z17, lo0 \
-	VPDPBUSD  Z23, Z17, hi0 \
-	VPDPBUSD  Z22, Z19, lo1 \
-	VPDPBUSD  Z23, Z19, hi1 \
-	ADDQ      $256, w
-
-#define ACTIVATIONS2 \
-	VPXORD.BCST (DX)(R15*1), Z31, Z18  \
-	VPXORD.BCST 4(DX)(R15*1), Z31, Z19 \
-	ACTIVATIONS
+#define DOT2(w, x0, x1, lo0, hi0, lo1, hi1) \
+	VMOVDQU32 (w)(SI), Z20    \
+	VMOVDQU32 (w+64)(SI), Z21 \
+	VPDPBUSD  Z20, x0, lo0    \
+	VPDPBUSD  Z21, x0, hi0    \
+	VPDPBUSD  Z20, x1, lo1    \
+	VPDPBUSD  Z21, x1, hi1
 
 #define RAW1(i, lo, hi) \
 	VMOVDQU32 lo, (i*128)(DI)(R10*1)    \
@@ -293,100 +201,66 @@ TEXT ·Gemv2AVX512VNNI(SB), NOSPLIT, $0-72
 	MOVQ         add+48(FP), R12
 	MOVQ         groups+56(FP), R13
 	MOVQ         panels+64(FP), CX
-	MOVQ         R13, R14
-	SHLQ         $7, R14
 	LEAQ         (R13*4), R15
 	MOVL         $0x43800000, AX
 	VPBROADCASTD AX, Z30
 	CONSTANTS
 
-two2:
-	CMPQ CX, $2
-	JLT  one2
-	MOVQ x+24(FP), DX
-	LEAQ (SI)(R14*1), R8
-	MOVQ R13, AX
-	START(0, Z0, Z1)
-	START(1, Z2, Z3)
-	COPY(Z0, Z1, Z4, Z5)
-	COPY(Z2, Z3, Z6, Z7)
-
-two2Loop:
-	ACTIVATIONS2
-	PANEL2(SI, Z0, Z1, Z4, Z5)
-	PANEL2(R8, Z2, Z3, Z6, Z7)
-	SUBQ  $2, AX
-	JNE   two2Loop
-	MOVQ  R8, SI
-	ADDQ  $256, BX
-	SUBQ  $2, CX
-	TESTQ R11, R11
-	JNE   two2Float
-	RAW(0, Z0, Z1)
-	RAW(1, Z2, Z3)
-	RAW1(0, Z4, Z5)
-	RAW1(1, Z6, Z7)
-	ADDQ  $256, DI
-	JMP   two2
-
-two2Float:
-	TESTQ R10, R10
-	JEQ   two2Pair
-	DEQUANTISE(0, Z0, Z1)
-	DEQUANTISE(1, Z2, Z3)
-	ADDQ  R10, DI
-	DEQUANTISE(0, Z4, Z5)
-	DEQUANTISE(1, Z6, Z7)
-	SUBQ  R10, DI
-	JMP   two2Next
-
-two2Pair:
-	DEQUANTISE16(0, Z0, Z1, Z4, Z5)
-	DEQUANTISE16(1, Z2, Z3, Z6, Z7)
-
-two2Next:
-	ADDQ $256, DI
-	ADDQ $256, R11
-	ADDQ $256, R12
-	JMP  two2
-
-one2:
+panel2:
 	TESTQ CX, CX
 	JEQ   done2
 	MOVQ  x+24(FP), DX
 	MOVQ  R13, AX
 	START(0, Z0, Z1)
-	COPY(Z0, Z1, Z4, Z5)
+	COPY(Z0, Z1, Z2, Z3)
+	ZERO(Z4, Z5)
+	ZERO(Z6, Z7)
 
-one2Loop:
-	ACTIVATIONS2
-	PANEL2(SI, Z0, Z1, Z4, Z5)
-	SUBQ  $2, AX
-	JNE   one2Loop
-	TESTQ R11, R11
-	JNE   one2Float
+groups2:
+	VPXORD.BCST (DX), Z31, Z16
+	VPXORD.BCST 4(DX), Z31, Z17
+	VPXORD.BCST (DX)(R15*1), Z31, Z18
+	VPXORD.BCST 4(DX)(R15*1), Z31, Z19
+	DOT2(0, Z16, Z18, Z0, Z1, Z2, Z3)
+	DOT2(128, Z17, Z19, Z4, Z5, Z6, Z7)
+	ADDQ        $8, DX
+	ADDQ        $256, SI
+	SUBQ        $2, AX
+	JNE         groups2
+	SUM(Z0, Z1, Z4, Z5)
+	SUM(Z2, Z3, Z6, Z7)
+	ADDQ        $128, BX
+	SUBQ        $1, CX
+	TESTQ       R11, R11
+	JNE         float2
 	RAW(0, Z0, Z1)
-	RAW1(0, Z4, Z5)
-	VZEROUPPER
-	RET
+	RAW1(0, Z2, Z3)
+	ADDQ        $128, DI
+	JMP         panel2
 
-one2Float:
+float2:
 	TESTQ R10, R10
-	JEQ   one2Pair
+	JEQ   pair2
 	DEQUANTISE(0, Z0, Z1)
 	ADDQ  R10, DI
-	DEQUANTISE(0, Z4, Z5)
-	VZEROUPPER
-	RET
+	DEQUANTISE(0, Z2, Z3)
+	SUBQ  R10, DI
+	JMP   next2
 
-one2Pair:
-	DEQUANTISE16(0, Z0, Z1, Z4, Z5)
+pair2:
+	DEQUANTISE16(0, Z0, Z1, Z2, Z3)
+
+next2:
+	ADDQ $128, DI
+	ADDQ $128, R11
+	ADDQ $128, R12
+	JMP  panel2
 
 done2:
 	VZEROUPPER
 	RET
 
-// One group of a panel; R9 is 3*R15.
+// Four columns keep VPDPBUSD busy with what two panels at once bring. R8: the other panel. R14: bytes of a panel. R9: 3*R15.
 #define PANEL4(w, lo0, hi0, lo1, hi1, lo2, hi2, lo3, hi3) \
 	VMOVDQU32 (w), Z20      \
 	VMOVDQU32 64(w), Z21    \

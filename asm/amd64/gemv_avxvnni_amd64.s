@@ -8,8 +8,11 @@
 // and the sums begin at start = -128 * (sum of the row's weights) to undo it. The weight pointers are kept 128 bytes ahead, so that
 // every displacement of two groups fits one byte.
 //
-// SI R8: weights of two panels. DX: activations. BX: start. R11: scale, or 0. R12: add. DI: y. R13: groups, even and not 0. CX: panels
-// left. R14: bytes of a panel. AX: groups left.
+// Two groups at once give eight accumulators, which hide the latency of VPDPBUSD, and the weights are read as one stream: panels side
+// by side lie a multiple of 4 KiB apart where there are 128 columns, which the first-level caches take badly.
+//
+// SI: weights. DX: activations. BX: start. R11: scale, or 0. R12: add. DI: y. R13: groups, even and not 0. CX: panels left. AX: groups
+// left.
 
 #define CONSTANTS \
 	MOVL         $0x80808080, AX \
@@ -57,8 +60,6 @@ TEXT ·GemvAVXVNNI(SB), NOSPLIT, $0-88
 	MOVQ  add+40(FP), R12
 	MOVQ  groups+48(FP), R13
 	MOVQ  panels+56(FP), CX
-	MOVQ  R13, R14
-	SHLQ  $7, R14
 	MOVQ  from+64(FP), R8
 	TESTQ R8, R8
 	JEQ   product
@@ -71,57 +72,7 @@ product:
 	ADDQ $128, SI
 	CONSTANTS
 
-two:
-	CMPQ CX, $2
-	JLT  one
-	MOVQ x+16(FP), DX
-	LEAQ (SI)(R14*1), R8
-	MOVQ R13, AX
-	START(0, Y0, Y1, Y2, Y3)
-	START(1, Y4, Y5, Y6, Y7)
-
-twoLoop:
-	ACTIVATIONS((DX), Y8, Y9)
-	BYTE  $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x46; BYTE $0x80 // {vex} vpdpbusd ymm0, ymm8, ymmword ptr [rsi - 128]
-	BYTE  $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x4e; BYTE $0xa0 // {vex} vpdpbusd ymm1, ymm8, ymmword ptr [rsi - 96]
-	BYTE  $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x56; BYTE $0xc0 // {vex} vpdpbusd ymm2, ymm8, ymmword ptr [rsi - 64]
-	BYTE  $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x5e; BYTE $0xe0 // {vex} vpdpbusd ymm3, ymm8, ymmword ptr [rsi - 32]
-	BYTE  $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x06             // {vex} vpdpbusd ymm0, ymm9, ymmword ptr [rsi]
-	BYTE  $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x4e; BYTE $0x20 // {vex} vpdpbusd ymm1, ymm9, ymmword ptr [rsi + 32]
-	BYTE  $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x56; BYTE $0x40 // {vex} vpdpbusd ymm2, ymm9, ymmword ptr [rsi + 64]
-	BYTE  $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x5e; BYTE $0x60 // {vex} vpdpbusd ymm3, ymm9, ymmword ptr [rsi + 96]
-	BYTE  $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0x60; BYTE $0x80 // {vex} vpdpbusd ymm4, ymm8, ymmword ptr [r8 - 128]
-	BYTE  $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0x68; BYTE $0xa0 // {vex} vpdpbusd ymm5, ymm8, ymmword ptr [r8 - 96]
-	BYTE  $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0x70; BYTE $0xc0 // {vex} vpdpbusd ymm6, ymm8, ymmword ptr [r8 - 64]
-	BYTE  $0xc4; BYTE $0xc2; BYTE $0x3d; BYTE $0x50; BYTE $0x78; BYTE $0xe0 // {vex} vpdpbusd ymm7, ymm8, ymmword ptr [r8 - 32]
-	BYTE  $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0x20             // {vex} vpdpbusd ymm4, ymm9, ymmword ptr [r8]
-	BYTE  $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0x68; BYTE $0x20 // {vex} vpdpbusd ymm5, ymm9, ymmword ptr [r8 + 32]
-	BYTE  $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0x70; BYTE $0x40 // {vex} vpdpbusd ymm6, ymm9, ymmword ptr [r8 + 64]
-	BYTE  $0xc4; BYTE $0xc2; BYTE $0x35; BYTE $0x50; BYTE $0x78; BYTE $0x60 // {vex} vpdpbusd ymm7, ymm9, ymmword ptr [r8 + 96]
-	ADDQ  $8, DX
-	ADDQ  $256, SI
-	ADDQ  $256, R8
-	SUBQ  $2, AX
-	JNE   twoLoop
-	MOVQ  R8, SI
-	ADDQ  $256, BX
-	SUBQ  $2, CX
-	TESTQ R11, R11
-	JNE   twoFloat
-	RAW(0, Y0, Y1, Y2, Y3)
-	RAW(1, Y4, Y5, Y6, Y7)
-	ADDQ  $256, DI
-	JMP   two
-
-twoFloat:
-	DEQUANTISE(0, Y0, Y1, Y2, Y3)
-	DEQUANTISE(1, Y4, Y5, Y6, Y7)
-	ADDQ $256, DI
-	ADDQ $256, R11
-	ADDQ $256, R12
-	JMP  two
-
-one:
+panel:
 	TESTQ CX, CX
 	JEQ   done
 	MOVQ  x+16(FP), DX
@@ -132,7 +83,7 @@ one:
 	VPXOR Y6, Y6, Y6
 	VPXOR Y7, Y7, Y7
 
-oneLoop:
+groups:
 	ACTIVATIONS((DX), Y8, Y9)
 	BYTE   $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x46; BYTE $0x80 // {vex} vpdpbusd ymm0, ymm8, ymmword ptr [rsi - 128]
 	BYTE   $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x4e; BYTE $0xa0 // {vex} vpdpbusd ymm1, ymm8, ymmword ptr [rsi - 96]
@@ -145,19 +96,25 @@ oneLoop:
 	ADDQ   $8, DX
 	ADDQ   $256, SI
 	SUBQ   $2, AX
-	JNE    oneLoop
+	JNE    groups
 	VPADDD Y4, Y0, Y0
 	VPADDD Y5, Y1, Y1
 	VPADDD Y6, Y2, Y2
 	VPADDD Y7, Y3, Y3
+	ADDQ   $128, BX
+	SUBQ   $1, CX
 	TESTQ  R11, R11
-	JNE    oneFloat
+	JNE    float
 	RAW(0, Y0, Y1, Y2, Y3)
-	VZEROUPPER
-	RET
+	ADDQ   $128, DI
+	JMP    panel
 
-oneFloat:
+float:
 	DEQUANTISE(0, Y0, Y1, Y2, Y3)
+	ADDQ $128, DI
+	ADDQ $128, R11
+	ADDQ $128, R12
+	JMP  panel
 
 done:
 	VZEROUPPER
