@@ -115,7 +115,7 @@ func variants() (vs []variant) {
 	return vs
 }
 
-func build(t *testing.T, g *quant.Graph, o quant.Options) *runtime.Model {
+func build(t testing.TB, g *quant.Graph, o quant.Options) *runtime.Model {
 	t.Helper()
 	f, err := quant.Build(g, o)
 	if err != nil {
