@@ -68,19 +68,17 @@ func (p *product) block(r, count int) {
 	rows, cols := p.m.PaddedRows(), p.m.PaddedCols()
 	w, groups, panels := &p.m.data[r*cols], cols/GroupCols, count/PanelRows
 	var scale, add *float32
+	width := rows // of what a column of activations gives
 	if p.scale != nil {
 		scale, add = &p.scale[r], &p.add[r]
+		width = rows / min(p.n, 2)
 	}
-	y, j := unsafe.Add(p.y, 4*r), 0
+	j := 0
 	for ; j+2 <= p.n; j += 2 {
-		arm.Gemv2NEON(y, 4*rows, w, &p.x[j*cols], scale, add, groups, panels)
-		if scale == nil {
-			y = unsafe.Add(y, 4*rows)
-		}
-		y = unsafe.Add(y, 4*rows)
+		arm.Gemv2NEON(unsafe.Add(p.y, 4*(j*width+r)), 4*rows, w, &p.x[j*cols], scale, add, groups, panels)
 	}
 	if j < p.n {
-		arm.GemvNEON(y, w, &p.x[j*cols], scale, add, groups, panels)
+		arm.GemvNEON(unsafe.Add(p.y, 4*(j*width+r)), w, &p.x[j*cols], scale, add, groups, panels)
 	}
 }
 

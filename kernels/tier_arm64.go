@@ -75,28 +75,27 @@ func (p *product) block(r, count int) {
 	rows, cols := p.m.PaddedRows(), p.m.PaddedCols()
 	w, groups, panels := &p.m.data[r*cols], cols/GroupCols, count/PanelRows
 	var scale, add *float32
+	width := rows // of what a column of activations gives
 	if p.scale != nil {
 		scale, add = &p.scale[r], &p.add[r]
+		width = rows / min(p.n, 2)
 	}
-	y, j := unsafe.Add(p.y, 4*r), 0
+	j := 0
 	if p.dot {
 		for ; scale == nil && j+4 <= p.n; j += 4 {
-			arm64.Gemv4DOTPROD(y, 4*rows, w, &p.x[j*cols], groups, panels)
-			y = unsafe.Add(y, 4*4*rows)
+			arm64.Gemv4DOTPROD(unsafe.Add(p.y, 4*(j*width+r)), 4*rows, w, &p.x[j*cols], groups, panels)
 		}
 	}
 	for ; j+2 <= p.n; j += 2 {
+		y := unsafe.Add(p.y, 4*(j*width+r))
 		if p.dot {
 			arm64.Gemv2DOTPROD(y, 4*rows, w, &p.x[j*cols], scale, add, groups, panels)
 		} else {
 			arm64.Gemv2NEON(y, 4*rows, w, &p.x[j*cols], scale, add, groups, panels)
 		}
-		if scale == nil {
-			y = unsafe.Add(y, 4*rows)
-		}
-		y = unsafe.Add(y, 4*rows)
 	}
 	if j < p.n {
+		y := unsafe.Add(p.y, 4*(j*width+r))
 		if p.dot {
 			arm64.GemvDOTPROD(y, w, &p.x[j*cols], scale, add, groups, panels)
 		} else {
