@@ -1,5 +1,3 @@
-//go:build linux
-
 // Guest steps recurrent cells for armcount, with a call of getppid before and after what is to be counted.
 package main
 
