@@ -8,7 +8,7 @@
 // multiple of 4 KiB apart where there are 128 columns, which the first-level caches take badly.
 //
 // SI: weights. DX: activations. BX: start. R11: scale, or 0. R12: add. DI: y. R13: groups, even and not 0. CX: panels left. AX: groups
-// left.
+// left. R14: groups in all panels; from 64 KiB on, more than a first-level cache holds, the weights are prefetched.
 
 #define CONSTANTS \
 	MOVL         $0x80808080, AX \
@@ -25,6 +25,22 @@
 #define DOT(w, x, lo, hi) \
 	VPDPBUSD (w)(SI), x, lo    \
 	VPDPBUSD (w+64)(SI), x, hi
+
+// Four groups; the last instruction tells whether there are four more.
+#define GROUPS \
+	VBROADCASTI32X4 (DX), Z16       \
+	VPXORD          Z31, Z16, Z16   \
+	VPSHUFD         $0x00, Z16, Z17 \
+	VPSHUFD         $0x55, Z16, Z18 \
+	VPSHUFD         $0xaa, Z16, Z19 \
+	VPSHUFD         $0xff, Z16, Z20 \
+	DOT(0, Z17, Z0, Z1)             \
+	DOT(128, Z18, Z2, Z3)           \
+	DOT(256, Z19, Z4, Z5)           \
+	DOT(384, Z20, Z6, Z7)           \
+	ADDQ            $16, DX         \
+	ADDQ            $512, SI        \
+	SUBQ            $4, AX
 
 #define SUM(lo, hi, lo2, hi2) \
 	VPADDD lo2, lo, lo \
@@ -53,6 +69,8 @@ TEXT ·GemvAVX512VNNI(SB), NOSPLIT, $0-88
 	MOVQ  add+40(FP), R12
 	MOVQ  groups+48(FP), R13
 	MOVQ  panels+56(FP), CX
+	MOVQ  R13, R14
+	IMULQ CX, R14
 	CONSTANTS
 	MOVQ  from+64(FP), R8
 	TESTQ R8, R8
@@ -110,22 +128,25 @@ panel:
 	ZERO(Z6, Z7)
 	SUBQ  $4, AX
 	JLT   last
+	CMPQ  R14, $512
+	JGE   far
 
 groups:
-	VBROADCASTI32X4 (DX), Z16
-	VPXORD          Z31, Z16, Z16
-	VPSHUFD         $0x00, Z16, Z17
-	VPSHUFD         $0x55, Z16, Z18
-	VPSHUFD         $0xaa, Z16, Z19
-	VPSHUFD         $0xff, Z16, Z20
-	DOT(0, Z17, Z0, Z1)
-	DOT(128, Z18, Z2, Z3)
-	DOT(256, Z19, Z4, Z5)
-	DOT(384, Z20, Z6, Z7)
-	ADDQ            $16, DX
-	ADDQ            $512, SI
-	SUBQ            $4, AX
-	JGE             groups
+	GROUPS
+	JGE groups
+	JMP last
+
+far:
+	PREFETCHT0 4096(SI)
+	PREFETCHT0 4160(SI)
+	PREFETCHT0 4224(SI)
+	PREFETCHT0 4288(SI)
+	PREFETCHT0 4352(SI)
+	PREFETCHT0 4416(SI)
+	PREFETCHT0 4480(SI)
+	PREFETCHT0 4544(SI)
+	GROUPS
+	JGE        far
 
 last:
 	ADDQ        $4, AX
