@@ -6,16 +6,15 @@
 package torchfile
 
 import (
-	"archive/zip"
 	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"math"
 	"strconv"
 	"strings"
 
+	"github.com/recur-go/recur/tools/internal/stored"
 	"github.com/recur-go/recur/tools/internal/weights"
 )
 
@@ -41,35 +40,26 @@ func read(b []byte) ([]*weights.Tensor, error) {
 
 const maxPickle = 64 << 20
 
-// archive is a zip file whose entries are read in place.
-type archive struct {
-	b       []byte
-	entries map[string]*zip.File
-	left    int // bytes that entries may still take, which may overlap in a hostile file
-}
-
 func readZip(b []byte) ([]*weights.Tensor, error) {
-	z, err := zip.NewReader(bytes.NewReader(b), int64(len(b)))
+	a, err := stored.Open(b)
 	if err != nil {
 		return nil, err
 	}
-	a := &archive{b: b, entries: map[string]*zip.File{}, left: len(b)}
 	root, found := "", false
-	for _, f := range z.File {
-		a.entries[f.Name] = f
-		if dir, ok := strings.CutSuffix(f.Name, "data.pkl"); ok && (dir == "" || strings.HasSuffix(dir, "/")) && (!found || len(dir) < len(root)) {
+	for _, name := range a.Names() {
+		if dir, ok := strings.CutSuffix(name, "data.pkl"); ok && (dir == "" || strings.HasSuffix(dir, "/")) && (!found || len(dir) < len(root)) {
 			root, found = dir, true
 		}
 	}
 	if !found {
 		return nil, errors.New("the archive holds no data.pkl")
 	}
-	if a.entries[root+"byteorder"] != nil {
-		if order, err := a.read(root + "byteorder"); err != nil || string(order) != "little" {
+	if a.Has(root + "byteorder") {
+		if order, err := a.Read(root + "byteorder"); err != nil || string(order) != "little" {
 			return nil, fmt.Errorf("byte order %.10q is not supported", order)
 		}
 	}
-	pickle, err := a.read(root + "data.pkl")
+	pickle, err := a.Read(root + "data.pkl")
 	if err != nil {
 		return nil, err
 	}
@@ -78,31 +68,7 @@ func readZip(b []byte) ([]*weights.Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	return flatten(v, func(s *storage) ([]byte, error) { return a.read(root + "data/" + s.key) })
-}
-
-// read returns an entry without copying it.
-func (a *archive) read(name string) ([]byte, error) {
-	f := a.entries[name]
-	if f == nil {
-		return nil, fmt.Errorf("the archive lacks %q", name)
-	}
-	if f.Method != zip.Store {
-		return nil, fmt.Errorf("%q is compressed, which PyTorch never does", name)
-	}
-	at, err := f.DataOffset()
-	if err != nil {
-		return nil, fmt.Errorf("%q: %w", name, err)
-	}
-	if n := f.UncompressedSize64; at < 0 || at > int64(len(a.b)) || n > uint64(len(a.b))-uint64(at) || n > uint64(a.left) {
-		return nil, fmt.Errorf("%q wants %d bytes of a file of %d", name, n, len(a.b))
-	}
-	a.left -= int(f.UncompressedSize64)
-	data := a.b[at:][:f.UncompressedSize64]
-	if crc32.ChecksumIEEE(data) != f.CRC32 {
-		return nil, fmt.Errorf("%q is damaged (checksum)", name)
-	}
-	return data, nil
+	return flatten(v, func(s *storage) ([]byte, error) { return a.Read(root + "data/" + s.key) })
 }
 
 // legacyMagic is 0x1950a86a20f9469cfc6c.
