@@ -12,7 +12,7 @@ import (
 	"github.com/recur-go/recur/tools/internal/fromonnx"
 )
 
-var convertCommand = command{"convert", "make a .recur file from an ONNX or PyTorch model", `
+var convertCommand = command{"convert", "make a .recur file from an ONNX, PyTorch or Keras model", `
 usage: recur convert MODEL -o OUT.recur [flags]
 
 Converts a recurrent network to a .recur file. The int8 schemes need to know how large the inputs get: give some typical
@@ -32,6 +32,9 @@ input, or a bound.
 
   recur convert gesture.pt -arch gesture.json -o gesture.recur -range 1
       PyTorch weights (.pt, .pth, .safetensors), with what recur describe gesture.pt wrote and you have corrected
+
+  recur convert gesture.keras -o gesture.recur -range 1
+      a Keras model, .keras or .h5, as model.save writes it
 
 From PyTorch by way of ONNX: torch.onnx.export(net, example, "net.onnx", dynamo=False, dynamic_axes={"x": {0: "T"}}). Where the model's
 metadata has the properties labels, channels, units or rate, these are taken over.`, convert}
@@ -60,7 +63,7 @@ func convert(c *call) error {
 	case !(*bound >= 0 && *bound < 1e30):
 		return misused("-range %v", *bound)
 	case !isForeign(args[0]):
-		return misused("%s: want an .onnx, .pt, .pth or .safetensors file", args[0])
+		return misused("%s: want an .onnx, .pt, .pth, .safetensors, .keras or .h5 file", args[0])
 	}
 	g, err := im.load(args[0])
 	if err != nil {

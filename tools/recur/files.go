@@ -15,6 +15,7 @@ import (
 	"github.com/recur-go/recur/quant"
 	"github.com/recur-go/recur/runtime"
 	"github.com/recur-go/recur/runtime/format"
+	"github.com/recur-go/recur/tools/internal/fromkeras"
 	"github.com/recur-go/recur/tools/internal/fromonnx"
 	"github.com/recur-go/recur/tools/internal/fromtorch"
 	"github.com/recur-go/recur/tools/internal/npy"
@@ -39,6 +40,7 @@ func (f *importFlags) define(s *flag.FlagSet) {
 var importers = map[string]func(*importFlags, []byte) (*quant.Graph, error){
 	".onnx": (*importFlags).onnx,
 	".pt":   (*importFlags).torch, ".pth": (*importFlags).torch, ".safetensors": (*importFlags).torch,
+	".h5": (*importFlags).keras, ".hdf5": (*importFlags).keras, ".keras": (*importFlags).keras,
 }
 
 func importer(path string) func(*importFlags, []byte) (*quant.Graph, error) {
@@ -98,6 +100,17 @@ func (f *importFlags) torch(b []byte) (*quant.Graph, error) {
 		return nil, err
 	}
 	return fromtorch.Import(all, a)
+}
+
+func (f *importFlags) keras(b []byte) (*quant.Graph, error) {
+	if f.output != "" || f.zero != "" || f.arch != "" {
+		return nil, errors.New("a Keras model says itself what its layers are; -output, -zero and -arch do not apply")
+	}
+	m, err := fromkeras.Read(b)
+	if err != nil {
+		return nil, err
+	}
+	return fromkeras.Import(m)
 }
 
 const maxArchBytes = 1 << 20

@@ -256,3 +256,6 @@ func (f *File) data(layout []byte) ([]byte, error) {
 	}
 	return nil, errCompressed
 }
+
+// Dataset reports whether the object holds an array.
+func (o *Object) Dataset() bool { return o.find(msgLayout) != nil }

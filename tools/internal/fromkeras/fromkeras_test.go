@@ -1,0 +1,539 @@
+package fromkeras
+
+import (
+	"archive/zip"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand"
+	"os"
+	"path/filepath"
+	memory "runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/recur-go/recur/quant"
+	"github.com/recur-go/recur/runtime"
+	"github.com/recur-go/recur/tools/internal/hdf5/hdf5test"
+	"github.com/recur-go/recur/tools/internal/lower"
+	"github.com/recur-go/recur/tools/internal/npy"
+	"github.com/recur-go/recur/tools/internal/shared"
+)
+
+// array is random, with a fixed seed.
+func array(seed int64, shape ...int) hdf5test.Dataset {
+	rnd := rand.New(rand.NewSource(seed))
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	d := hdf5test.Dataset{Shape: shape, Data: make([]float32, n)}
+	for i := range d.Data {
+		d.Data[i] = float32(rnd.NormFloat64() * 0.5)
+	}
+	return d
+}
+
+// entry is a layer of a test model: its JSON, and its weights by their paths in the two formats.
+type entry struct {
+	class, config string
+	folder        string
+	weights       []hdf5test.Dataset
+	paths         []string
+}
+
+func cell(class, config, folder string, w ...hdf5test.Dataset) entry {
+	e := entry{class: class, config: config, folder: folder, weights: w}
+	for i := range w {
+		e.paths = append(e.paths, fmt.Sprint("cell/vars/", i))
+	}
+	return e
+}
+
+func plain(class, config, folder string, w ...hdf5test.Dataset) entry {
+	e := cell(class, config, folder, w...)
+	for i := range w {
+		e.paths[i] = fmt.Sprint("vars/", i)
+	}
+	return e
+}
+
+func (e entry) json(i int) string {
+	return fmt.Sprintf(`{"class_name":%q,"config":{"name":"layer%d",%s}}`, e.class, i, e.config)
+}
+
+func configOf(input string, entries []entry) string {
+	all := []string{fmt.Sprintf(`{"class_name":"InputLayer","config":{"name":"in","batch_input_shape":%s}}`, input)}
+	for i, e := range entries {
+		all = append(all, e.json(i))
+	}
+	return `{"class_name":"Sequential","config":{"name":"s","layers":[` + strings.Join(all, ",") + `]}}`
+}
+
+func h5(config string, entries []entry) []byte {
+	root := &hdf5test.Group{Attrs: map[string][]string{"model_config": {config}, "keras_version": {"2.4.0"}}}
+	for i, e := range entries {
+		g := root.Sub("model_weights").Sub(fmt.Sprint("layer", i))
+		g.Attrs = map[string][]string{"weight_names": {}}
+		for k, w := range e.weights {
+			name := fmt.Sprintf("layer%d/w%d:0", i, k)
+			g.Put(name, w)
+			g.Attrs["weight_names"] = append(g.Attrs["weight_names"], name)
+		}
+	}
+	return hdf5test.Encode(root)
+}
+
+func archive(config string, entries []entry, separator string) []byte {
+	root := &hdf5test.Group{}
+	for _, e := range entries {
+		for k, w := range e.weights {
+			path := "layers/" + e.folder + "/" + e.paths[k]
+			if separator != "/" {
+				dir, leaf, _ := strings.Cut(path, "/vars/")
+				root.Sub(strings.ReplaceAll(dir, "/", separator)).Put("vars/"+leaf, w)
+				continue
+			}
+			root.Put(path, w)
+		}
+	}
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	for name, data := range map[string][]byte{"config.json": []byte(config), "metadata.json": []byte(`{"keras_version":"3.1.0"}`),
+		"model.weights.h5": hdf5test.Encode(root)} {
+		w, err := z.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Store})
+		if err == nil {
+			_, err = w.Write(data)
+		}
+		if err != nil {
+			panic(err)
+		}
+	}
+	if err := z.Close(); err != nil {
+		panic(err)
+	}
+	return b.Bytes()
+}
+
+// sequence is [time][channels] in float64.
+type sequence [][]float64
+
+func sigmoid(v float64) float64 { return 1 / (1 + math.Exp(-v)) }
+
+// product is x W + b for W [in, out], with b from row b.
+func product(x []float64, w hdf5test.Dataset, b []float32) []float64 {
+	out := make([]float64, w.Shape[1])
+	for j := range out {
+		if b != nil {
+			out[j] = float64(b[j])
+		}
+		for i, v := range x {
+			out[j] += v * float64(w.Data[i*len(out)+j])
+		}
+	}
+	return out
+}
+
+// reference runs a cell by Keras' definition, gates i f c o and z r h.
+func (e entry) reference(xs sequence, kind string, backward bool) (out sequence) {
+	units := e.weights[1].Shape[0]
+	h, c := make([]float64, units), make([]float64, units)
+	var bias, inner []float32
+	if len(e.weights) > 2 {
+		bias = e.weights[2].Data
+	}
+	after := strings.Contains(e.config, `"reset_after":true`)
+	if after {
+		bias, inner = bias[:3*units], bias[3*units:]
+	}
+	out = make(sequence, len(xs))
+	for s := range xs {
+		t := s
+		if backward {
+			t = len(xs) - 1 - s
+		}
+		x := product(xs[t], e.weights[0], bias)
+		u := product(h, e.weights[1], inner)
+		next := make([]float64, units)
+		for j := range units {
+			switch kind {
+			case "LSTM":
+				gate := func(k int) float64 { return x[k*units+j] + u[k*units+j] }
+				c[j] = sigmoid(gate(1))*c[j] + sigmoid(gate(0))*math.Tanh(gate(2))
+				next[j] = sigmoid(gate(3)) * math.Tanh(c[j])
+			case "GRU":
+				z := sigmoid(x[j] + u[j])
+				r := sigmoid(x[units+j] + u[units+j])
+				n := x[2*units+j] + r*u[2*units+j]
+				if !after {
+					n = x[2*units+j]
+					for i := range units {
+						ri := sigmoid(x[units+i] + u[units+i])
+						n += ri * h[i] * float64(e.weights[1].Data[i*3*units+2*units+j])
+					}
+				}
+				next[j] = z*h[j] + (1-z)*math.Tanh(n)
+			case "SimpleRNN":
+				next[j] = math.Tanh(x[j] + u[j])
+			}
+		}
+		h = next
+		out[t] = h
+	}
+	return out
+}
+
+const input = `[null,6,3]`
+
+var x = array(99, 6, 3)
+
+func inputSequence() (xs sequence) {
+	for t := range 6 {
+		var row []float64
+		for _, v := range x.Data[3*t : 3*t+3] {
+			row = append(row, float64(v))
+		}
+		xs = append(xs, row)
+	}
+	return xs
+}
+
+// TestCells holds every cell, one-way and two-way, in both formats, against Keras' definition.
+func TestCells(t *testing.T) {
+	const u = 4
+	for name, c := range map[string]struct {
+		class, config string
+		w             []hdf5test.Dataset
+	}{
+		"lstm":             {"LSTM", `"units":4,"activation":"tanh","recurrent_activation":"sigmoid"`, []hdf5test.Dataset{array(1, 3, 4*u), array(2, u, 4*u), array(3, 4*u)}},
+		"lstm_nobias":      {"LSTM", `"units":4,"activation":"tanh","recurrent_activation":"sigmoid","use_bias":false`, []hdf5test.Dataset{array(1, 3, 4*u), array(2, u, 4*u)}},
+		"gru":              {"GRU", `"units":4,"activation":"tanh","recurrent_activation":"sigmoid"`, []hdf5test.Dataset{array(4, 3, 3*u), array(5, u, 3*u), array(6, 3*u)}},
+		"gru_reset_before": {"GRU", `"units":4,"activation":"tanh","recurrent_activation":"sigmoid","reset_after":false`, []hdf5test.Dataset{array(4, 3, 3*u), array(5, u, 3*u), array(6, 3*u)}},
+		"gru_reset_after":  {"GRU", `"units":4,"activation":"tanh","recurrent_activation":"sigmoid","reset_after":true`, []hdf5test.Dataset{array(7, 3, 3*u), array(8, u, 3*u), array(9, 2, 3*u)}},
+		"rnn":              {"SimpleRNN", `"units":4,"activation":{"class_name":"function","config":"tanh"}`, []hdf5test.Dataset{array(10, 3, u), array(11, u, u), array(12, u)}},
+	} {
+		second := make([]hdf5test.Dataset, len(c.w))
+		for i, w := range c.w {
+			second[i] = array(int64(50+i), w.Shape...)
+		}
+		for _, sequences := range []bool{false, true} {
+			config := fmt.Sprintf(`%s,"return_sequences":%v`, c.config, sequences)
+			one := cell(c.class, config, snake(c.class), c.w...)
+			other := cell(c.class, config, "", second...)
+			two := cell("Bidirectional", `"merge_mode":"concat","layer":`+one.json(9), "bidirectional", append(c.w[:len(c.w):len(c.w)], second...)...)
+			for i := range two.paths {
+				dir := "forward_layer"
+				if i >= len(c.w) {
+					dir = "backward_layer"
+				}
+				two.paths[i] = fmt.Sprintf("%s/cell/vars/%d", dir, i%len(c.w))
+			}
+			f, b := one.reference(inputSequence(), c.class, false), other.reference(inputSequence(), c.class, true)
+			var want, both []float64
+			for s := range f {
+				want, both = append(want, f[s]...), append(append(both, f[s]...), b[s]...)
+			}
+			if !sequences {
+				want, both = f[len(f)-1], append(append([]float64{}, f[len(f)-1]...), b[0]...)
+			}
+			expect(t, fmt.Sprint(name, sequences), []entry{one}, want)
+			expect(t, fmt.Sprint(name, sequences, " two-way"), []entry{two}, both)
+		}
+	}
+}
+
+// expect runs a model from each format.
+func expect(t *testing.T, name string, entries []entry, want []float64) {
+	t.Helper()
+	config := configOf(input, entries)
+	for format, b := range map[string][]byte{"h5": h5(config, entries), "keras": archive(config, entries, "/"), "windows": archive(config, entries, `\`)} {
+		got, err := convert(t, b, x.Data)
+		if err != nil {
+			t.Errorf("%s, %s: %v", name, format, err)
+			continue
+		}
+		if worst := difference(got, want); !(worst < 1e-5) {
+			t.Errorf("%s, %s: differs by %g", name, format, worst)
+		}
+	}
+}
+
+func convert(t *testing.T, b []byte, x []float32) ([]float32, error) {
+	t.Helper()
+	m, err := Read(b)
+	if err != nil {
+		return nil, err
+	}
+	g, err := Import(m)
+	if err != nil {
+		return nil, err
+	}
+	f, err := quant.Build(g, quant.Options{})
+	if err != nil {
+		return nil, err
+	}
+	r, err := runtime.New(f)
+	if err != nil {
+		return nil, err
+	}
+	rows := 1
+	if r.PerStep() {
+		rows = len(x) / r.InputWidth()
+	}
+	y := make([]float32, rows*r.OutputWidth())
+	return y, r.NewSession().Run(x, y)
+}
+
+func difference(got []float32, want []float64) float64 {
+	if len(got) != len(want) {
+		return math.NaN()
+	}
+	worst := 0.0
+	for i := range got {
+		worst = math.Max(worst, math.Abs(float64(got[i])-want[i]))
+	}
+	return worst
+}
+
+// TestLayers checks what has no state: the mean over time of batch-normalised, rescaled dense layers.
+func TestLayers(t *testing.T) {
+	w, b, norm := array(1, 3, 2), array(2, 2), []hdf5test.Dataset{array(3, 2), array(4, 2), array(5, 2), {Shape: []int{2}, Data: []float32{0.5, 2}}}
+	entries := []entry{
+		plain("Rescaling", `"scale":2,"offset":-1`, "rescaling"),
+		plain("Dropout", `"rate":0.5`, "dropout"),
+		plain("TimeDistributed", `"layer":{"class_name":"Dense","config":{"name":"inner","units":2,"activation":"relu"}}`, "time_distributed", w, b),
+		plain("BatchNormalization", `"axis":[2],"epsilon":0.01`, "batch_normalization", norm...),
+		plain("GlobalAveragePooling1D", `"data_format":"channels_last"`, "global_average_pooling1d"),
+		plain("Flatten", `"trainable":true`, "flatten"),
+	}
+	entries[2].paths = []string{"layer/vars/0", "layer/vars/1"}
+	want := make([]float64, 2)
+	for _, row := range inputSequence() {
+		for i := range row {
+			row[i] = 2*row[i] - 1
+		}
+		for o, v := range product(row, w, b.Data) {
+			v = max(v, 0)
+			v = (v-float64(norm[2].Data[o]))/math.Sqrt(float64(norm[3].Data[o])+0.01)*float64(norm[0].Data[o]) + float64(norm[1].Data[o])
+			want[o] += v / 6
+		}
+	}
+	expect(t, "layers", entries, want)
+}
+
+func TestFunctional(t *testing.T) {
+	w := []hdf5test.Dataset{array(1, 3, 2), array(2, 2)}
+	entries := []entry{plain("Dense", `"units":2`, "dense", w...)}
+	var want []float64
+	for _, row := range inputSequence() {
+		want = append(want, product(row, w[0], w[1].Data)...)
+	}
+	const in = `{"class_name":"InputLayer","name":"in","config":{"name":"in","batch_shape":[null,6,3]},"inbound_nodes":[]}`
+	dense := func(inbound string) string {
+		return `{"class_name":"Dense","name":"layer0","config":{"name":"layer0","units":2},"inbound_nodes":` + inbound + `}`
+	}
+	for name, inbound := range map[string]string{
+		"keras 2": `[[["in",0,0,{}]]]`,
+		"keras 3": `[{"args":[{"class_name":"__keras_tensor__","config":{"shape":[null,6,3],"keras_history":["in",0,0]}}],"kwargs":{}}]`,
+	} {
+		config := `{"class_name":"Functional","config":{"layers":[` + dense(inbound) + `,` + in + `],"output_layers":[["layer0",0,0]]}}`
+		got, err := convert(t, h5(config, entries), x.Data)
+		if err != nil || !(difference(got, want) < 1e-5) {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+	}
+	for want, layers := range map[string]string{
+		"branches":              dense(`[[["in",0,0,{}],["in",0,0,{}]]]`) + "," + in,
+		"more than once":        dense(`[[["in",0,0,{}]],[["in",0,0,{}]]]`) + "," + in,
+		"feeds itself":          dense(`[[["layer0",0,0,{}]]]`) + "," + in,
+		"is missing":            dense(`[[["other",0,0,{}]]]`) + "," + in,
+		"not begin at an input": dense(`[]`) + "," + in,
+	} {
+		config := `{"class_name":"Functional","config":{"layers":[` + layers + `],"output_layers":["layer0",0,0]}}`
+		if _, err := Read(h5(config, entries)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
+func TestRefused(t *testing.T) {
+	lstm := []hdf5test.Dataset{array(1, 3, 16), array(2, 4, 16), array(3, 16)}
+	for want, e := range map[string]entry{
+		`Conv1D "layer0": layers of this class`:   plain("Conv1D", `"units":[1]`, "conv1d"),
+		`LayerNormalization "layer0"`:             plain("LayerNormalization", `"axis":-1`, "x"),
+		`LSTM "layer0": the activation "relu"`:    cell("LSTM", `"units":4,"activation":"relu","recurrent_activation":"sigmoid"`, "lstm", lstm...),
+		`the recurrent activation "hard_sigmoid"`: cell("LSTM", `"units":4,"activation":"tanh","recurrent_activation":"hard_sigmoid"`, "lstm", lstm...),
+		`weights of shape [3 16], want [3 20]`:    cell("LSTM", `"units":5,"activation":"tanh","recurrent_activation":"sigmoid"`, "lstm", lstm...),
+		`0 arrays of weights, want 3`:             cell("LSTM", `"units":5,"activation":"tanh","recurrent_activation":"sigmoid"`, "lstm"),
+		`directions are only concatenated`:        cell("Bidirectional", `"merge_mode":"sum","layer":{"class_name":"LSTM","config":{"units":4}}`, "bidirectional"),
+		`no layer to run`:                         cell("Bidirectional", `"merge_mode":"concat"`, "bidirectional"),
+		`time flattened`:                          plain("Flatten", `"x":0`, "flatten"),
+		`the activation "gelu"`:                   plain("Activation", `"activation":"gelu"`, "activation"),
+		`only Dense, Activation and Dropout`:      plain("TimeDistributed", `"layer":{"class_name":"LSTM","config":{}}`, "time_distributed"),
+		`axis 1 is not supported`:                 plain("Softmax", `"axis":1`, "softmax"),
+		`-1 units`:                                plain("Dense", `"units":-1`, "dense"),
+	} {
+		_, err := convert(t, h5(configOf(input, []entry{e}), []entry{e}), x.Data)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	for want, b := range map[string][]byte{
+		"weights only":     hdf5test.Encode(&hdf5test.Group{}),
+		"not an HDF5 file": []byte("x"),
+		"zip":              []byte("PK\x03\x04"),
+		`class "Net"`:      h5(`{"class_name":"Net","config":{"layers":[{"class_name":"Dense","config":{}}]}}`, nil),
+		"config:":          h5(`{`, nil),
+		"a layer without":  h5(`{"class_name":"Sequential","config":[null]}`, nil),
+		"an input of 4":    h5(configOf(`[null,2,2,2]`, nil), []entry{plain("Dense", "", "")}),
+	} {
+		if _, err := convert(t, b, nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
+// TestHostile gives configs and weights that are small and mean much.
+func TestHostile(t *testing.T) {
+	const deep = 9000
+	nested := strings.Repeat(`{"class_name":"Bidirectional","config":{"name":"b","layer":`, deep/2) + "{}" + strings.Repeat("}}", deep/2)
+	one := plain("Dense", `"units":512`, "dense", array(1, 512, 512), array(2, 512))
+	shared := h5(configOf(`[null,6,512]`, []entry{one}), []entry{one})
+	var all []string
+	for range 1000 {
+		all = append(all, one.json(0))
+	}
+	again := &hdf5test.Group{Attrs: map[string][]string{"model_config": {`{"class_name":"Sequential","config":[{"class_name":"InputLayer","config":{"batch_shape":[null,1,512]}},` +
+		strings.Join(all, ",") + `]}`}}}
+	layer := again.Sub("model_weights").Sub("layer0")
+	layer.Attrs = map[string][]string{"weight_names": {"a", "b"}}
+	layer.Put("a", one.weights[0])
+	layer.Put("b", one.weights[1])
+	for name, b := range map[string][]byte{
+		"deep":        h5(`{"class_name":"Sequential","config":[`+nested+`]}`, []entry{one}),
+		"many layers": h5(`{"class_name":"Sequential","config":[{}`+strings.Repeat(",{}", 1<<20)+`]}`, []entry{one}),
+		"shared":      hdf5test.Encode(again),
+		"cut":         shared[:len(shared)-100],
+	} {
+		var before, after memory.MemStats
+		memory.ReadMemStats(&before)
+		start := time.Now()
+		_, err := convert(t, b, make([]float32, 512))
+		took := time.Since(start)
+		memory.ReadMemStats(&after)
+		if used := after.TotalAlloc - before.TotalAlloc; took > time.Second || used > 256<<20 || err == nil {
+			t.Errorf("%s: %v, took %v and %d MB", name, err, took, used>>20)
+		}
+	}
+}
+
+// refused are the published models with what the runtime does not compute yet, by a part of the error.
+var refused = map[string]string{
+	"ankit_action_h5":    `LSTM "lstm_3": the activation "relu"`,
+	"hema_action_keras":  `the activation "relu"`,
+	"senku_action_keras": `the activation "relu"`,
+	"traffic_lstm_h5":    `LSTM "lstm_1": the recurrent activation "hard_sigmoid"`,
+}
+
+// TestPublished holds trained models as published against float64 outputs, within 1e-4 of their spread.
+func TestPublished(t *testing.T) {
+	dir := shared.Dir(t, "suites")
+	cases, err := filepath.Glob(filepath.Join(dir, "keras-ref", "*", "meta.json"))
+	if err != nil || len(cases) == 0 {
+		t.Fatal("no models", err)
+	}
+	passed := 0
+	for _, path := range cases {
+		name := filepath.Base(filepath.Dir(path))
+		var meta struct {
+			Model string  `json:"model"`
+			Std   float64 `json:"out_std"`
+		}
+		text, err := os.ReadFile(path)
+		if err == nil {
+			err = json.Unmarshal(text, &meta)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(meta.Model)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		in, out := load(t, filepath.Dir(path), "in_x"), load(t, filepath.Dir(path), "out64_y")
+		worst := 0.0
+		for k := range in.Shape[0] {
+			size, width := len(in.Data)/in.Shape[0], len(out.Data)/out.Shape[0]
+			var got []float32
+			if got, err = convert(t, b, in.Data[k*size:(k+1)*size]); err != nil {
+				break
+			}
+			var want []float64
+			for _, v := range out.Data[k*width : (k+1)*width] {
+				want = append(want, float64(v))
+			}
+			worst = math.Max(worst, difference(got, want))
+		}
+		var u *lower.Unsupported
+		switch {
+		case refused[name] != "":
+			if !errors.As(err, &u) || !strings.Contains(err.Error(), refused[name]) {
+				t.Errorf("%s: %v, want %q", name, err, refused[name])
+			}
+		case err != nil:
+			t.Errorf("%s: %v", name, err)
+		case !(worst <= 1e-4*meta.Std):
+			t.Errorf("%s: differs by %g, of a spread of %g", name, worst, meta.Std)
+		default:
+			passed++
+		}
+	}
+	t.Logf("%d of %d models pass, %d are refused", passed, len(cases), len(refused))
+	if passed < 10 {
+		t.Errorf("%d models pass, there were 10", passed)
+	}
+}
+
+func load(t *testing.T, dir, name string) *npy.Array {
+	t.Helper()
+	all, err := npy.ReadFile(filepath.Join(dir, name+".npy"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all[0].Array
+}
+
+func TestDamaged(t *testing.T) {
+	w := []hdf5test.Dataset{array(1, 3, 2), array(2, 2)}
+	entries := []entry{plain("Dense", `"units":2,"activation":"softmax"`, "dense", w...)}
+	config := configOf(input, entries)
+	for _, b := range [][]byte{h5(config, entries), archive(config, entries, "/")} {
+		for n := range b {
+			if _, err := convert(t, b[:n], x.Data); err == nil && n < len(b)/2 {
+				t.Errorf("%d of %d bytes are accepted", n, len(b))
+			}
+		}
+		for i := range b {
+			c := bytes.Clone(b)
+			c[i] ^= 0xff
+			if m, err := Read(c); err == nil {
+				Import(m)
+			}
+		}
+	}
+}
+
+func FuzzRead(f *testing.F) {
+	w := []hdf5test.Dataset{array(1, 3, 2), array(2, 2)}
+	entries := []entry{plain("Dense", `"units":2,"activation":"softmax"`, "dense", w...)}
+	f.Add(h5(configOf(input, entries), entries))
+	f.Add(archive(configOf(input, entries), entries, `\`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if m, err := Read(b); err == nil {
+			Import(m)
+		}
+	})
+}
