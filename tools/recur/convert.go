@@ -69,6 +69,9 @@ func convert(c *call) error {
 	if err != nil {
 		return err
 	}
+	for _, guess := range im.guesses {
+		fmt.Fprintf(c.err, "%s: %s\n", im.arch, guess)
+	}
 	if err := about.apply(g); err != nil {
 		return err
 	}

@@ -28,7 +28,10 @@ import (
 const maxModelBytes = 1 << 30
 
 // importFlags are the flags of commands that read a foreign model.
-type importFlags struct{ output, zero, arch string }
+type importFlags struct {
+	output, zero, arch string
+	guesses            []string // what the description says it does not know
+}
 
 func (f *importFlags) define(s *flag.FlagSet) {
 	s.StringVar(&f.output, "output", "", "the output of an ONNX model to compute, by `NAME` (default: its first)")
@@ -95,6 +98,7 @@ func (f *importFlags) torch(b []byte) (*quant.Graph, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.arch, err)
 	}
+	f.guesses = a.Guesses()
 	all, err := readTensors(b)
 	if err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 )
 
 // Arch says what the modules of a network are and in which order they run, which a state dict does not. docs/import.md explains it.
@@ -48,4 +49,17 @@ func Parse(b []byte) (*Arch, error) {
 		return nil, fmt.Errorf("architecture: %d layers", len(a.Layers))
 	}
 	return a, nil
+}
+
+// Guesses lists the notes of what Describe could not know, with the layers they are of.
+func (a *Arch) Guesses() (out []string) {
+	if a.Note != "" {
+		out = append(out, a.Note)
+	}
+	for i, l := range a.Layers {
+		if strings.Contains(l.Note, "guessed") || strings.Contains(l.Note, "not known") {
+			out = append(out, fmt.Sprintf("layer %d (%s): %s", i+1, l.Type, l.Note))
+		}
+	}
+	return out
 }

@@ -20,6 +20,9 @@ func unsupported(f string, args ...any) error {
 // Import builds the network that a describes. Every tensor must be used, or ignored by the description.
 func Import(all []*weights.Tensor, a *Arch) (*quant.Graph, error) {
 	n := &network{tensors: under(all, a.Root), used: map[string]bool{}}
+	for _, t := range n.tensors {
+		n.left += maxShared * t.Len()
+	}
 	if len(n.tensors) == 0 {
 		return nil, fmt.Errorf("no tensors under the root %q", a.Root)
 	}
@@ -81,9 +84,13 @@ func some(names []string) string {
 type network struct {
 	tensors map[string]*weights.Tensor
 	used    map[string]bool
+	left    int // elements that may still be taken, since layers may share weights
 	tr      *lower.Tracer
 	x       *lower.Tensor // [time, 1, channels], or [1, channels] after time is reduced
 }
+
+// maxShared is how often all weights may be used on average.
+const maxShared = 8
 
 // budget bounds the elements that layers handle, each weight once a use.
 const budget = 1 << 27
@@ -219,6 +226,9 @@ func (n *network) get(l *Layer, name string, rank int) (*weights.Tensor, error) 
 	}
 	if len(t.Shape) != rank || t.Len() == 0 {
 		return nil, fmt.Errorf("%q has shape %v; a %s wants %d dimensions", name, t.Shape, l.Type, rank)
+	}
+	if n.left -= t.Len(); n.left < 0 {
+		return nil, fmt.Errorf("the layers use the weights more than %d times over", maxShared)
 	}
 	n.used[name] = true
 	return t, nil
