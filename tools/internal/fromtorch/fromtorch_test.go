@@ -102,20 +102,20 @@ func TestRefused(t *testing.T) {
 	net := slices.Concat(lstm("rnn.", 3, 5), []torchtest.Tensor{tensor("fc.weight", 2, 5), tensor("fc.bias", 2), tensor("p.weight_hr_l0", 2, 5), tensor("sq.weight", 5, 5)},
 		lstm("p.", 3, 5))
 	for arch, want := range map[string]string{
-		`{"layers":[{"type":"lstm","weights":"rnn"}]}`:                                                                "leave out fc.bias, fc.weight, p.bias_hh_l0, p.bias_ih_l0 and 4 more",
-		`{"layers":[{"type":"conv1d","weights":"fc"}]}`:                                                               "layer 1 (conv1d \"fc\"): layers of this type",
-		`{"layers":[{"type":"lstm","weights":"p"}]}`:                                                                  "proj_size",
-		`{"layers":[{"type":"gru","weights":"rnn"}]}`:                                                                 "3 rows for each of its 5 units",
-		`{"layers":[{"type":"lstm","weights":"rnn"},{"type":"linear","weights":"rnn"}]}`:                              `no tensor "rnn.weight"`,
-		`{"layers":[{"type":"linear","weights":"fc"},{"type":"lstm","weights":"rnn"}]}`:                               "not [20 2]",
-		`{"layers":[{"type":"relu"}]}`:                                                                                "must have weights",
-		`{"layers":[{"type":"lstm","weights":"rnn","eps":1}]}`:                                                        `has no "eps"`,
-		`{"layers":[{"type":"lstm","weights":"rnn","output":"all"}]}`:                                                 `output "all"`,
-		`{"layers":[{"type":"lstm","weights":"rnn"},{"type":"last"},{"type":"mean"}]}`:                                "no time left",
-		`{"layers":[{"type":"lstm","weights":"rnn"},{"type":"affine","scale":[1,2]}]}`:                                "2 values for 5 channels",
-		`{"root":"model","layers":[{"type":"lstm","weights":"rnn"}]}`:                                                 "no tensors under",
+		`{"layers":[{"type":"lstm","weights":"rnn"}]}`:                                                                 "leave out fc.bias, fc.weight, p.bias_hh_l0, p.bias_ih_l0 and 4 more",
+		`{"layers":[{"type":"conv1d","weights":"fc"}]}`:                                                                "layer 1 (conv1d \"fc\"): layers of this type",
+		`{"layers":[{"type":"lstm","weights":"p"}]}`:                                                                   "proj_size",
+		`{"layers":[{"type":"gru","weights":"rnn"}]}`:                                                                  "3 rows for each of its 5 units",
+		`{"layers":[{"type":"lstm","weights":"rnn"},{"type":"linear","weights":"rnn"}]}`:                               `no tensor "rnn.weight"`,
+		`{"layers":[{"type":"linear","weights":"fc"},{"type":"lstm","weights":"rnn"}]}`:                                "not [20 2]",
+		`{"layers":[{"type":"relu"}]}`:                                                                                 "must have weights",
+		`{"layers":[{"type":"lstm","weights":"rnn","eps":1}]}`:                                                         `has no "eps"`,
+		`{"layers":[{"type":"lstm","weights":"rnn","output":"all"}]}`:                                                  `output "all"`,
+		`{"layers":[{"type":"lstm","weights":"rnn"},{"type":"last"},{"type":"mean"}]}`:                                 "no time left",
+		`{"layers":[{"type":"lstm","weights":"rnn"},{"type":"affine","scale":[1,2]}]}`:                                 "2 values for 5 channels",
+		`{"root":"model","layers":[{"type":"lstm","weights":"rnn"}]}`:                                                  "no tensors under",
 		`{"layers":[{"type":"lstm","weights":"rnn"}` + strings.Repeat(`,{"type":"linear","weights":"sq"}`, 400) + `]}`: "more than 8 times",
-		`{"layers":[{"type":"dropout"}]}`:                                                                             "no layer has weights",
+		`{"layers":[{"type":"dropout"}]}`:                                                                              "no layer has weights",
 	} {
 		_, err := Import(read(t, torchtest.Zip("", net...)), parse(t, arch))
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	maxHeader  = 16 << 20
+	maxHeader  = 4 << 20
 	maxTensors = 1 << 16
 )
 

@@ -2,9 +2,11 @@ package safetensors
 
 import (
 	"encoding/binary"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func file(header string, data ...byte) []byte {
@@ -56,6 +58,29 @@ func TestCutShort(t *testing.T) {
 	for n := range valid {
 		if _, err := Read(valid[:n]); err == nil {
 			t.Errorf("%d of %d bytes are accepted", n, len(valid))
+		}
+	}
+}
+
+// TestHostile gives headers that are as long as they may be.
+func TestHostile(t *testing.T) {
+	const size = maxHeader - 100
+	for name, header := range map[string]string{
+		"shape":    `{"a":{"dtype":"U8","data_offsets":[0,0],"shape":[` + strings.Repeat("1,", size/2) + `1]}}`,
+		"metadata": `{"__metadata__":{` + strings.Repeat(`"":"",`, size/6) + `"":""}}`,
+		"tensors":  `{` + strings.Repeat(`"a":{},`, size/7) + `"a":{}}`,
+		"nested":   `{"a":` + strings.Repeat(`[`, size),
+		"offsets":  `{"a":{"data_offsets":[` + strings.Repeat("1,", size/2) + `1]}}`,
+	} {
+		b := file(header, 1)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		start := time.Now()
+		_, err := Read(b)
+		took := time.Since(start)
+		runtime.ReadMemStats(&after)
+		if used := after.TotalAlloc - before.TotalAlloc; err == nil || took > time.Second || used > 256<<20 {
+			t.Errorf("%s: %.80v, took %v and %d MB", name, err, took, used>>20)
 		}
 	}
 }
