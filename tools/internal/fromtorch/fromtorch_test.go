@@ -14,6 +14,7 @@ import (
 
 	"github.com/recur-go/recur/quant"
 	"github.com/recur-go/recur/runtime"
+	"github.com/recur-go/recur/runtime/format"
 	"github.com/recur-go/recur/tools/internal/lower"
 	"github.com/recur-go/recur/tools/internal/npy"
 	"github.com/recur-go/recur/tools/internal/safetensors"
@@ -171,7 +172,7 @@ var classifiers = map[string]string{
 		{"type":"relu"},{"type":"linear","weights":"fc2"}]`,
 }
 
-// skipped need a second input: lengths or states.
+// skipped need a second input, lengths or states, or have files of their own: the tests below run them.
 var skipped = map[string]bool{"packed_lstm": true, "packed_gru_bi": true, "lstm_initstate": true, "stream_lstmcell": true, "stream_lstm_l2": true,
 	"dtype_variants": true, "dynquant_lstm": true, "unitree_g1": true}
 
@@ -187,7 +188,7 @@ func TestSuites(t *testing.T) {
 		if skipped[filepath.Base(c.dir)] {
 			continue
 		}
-		for _, file := range []string{"model.safetensors", "state_dict.pt", "state_dict_legacy.pt"} {
+		for _, file := range files {
 			for _, output := range c.meta().Outputs {
 				if output == "cn" {
 					states++
@@ -279,6 +280,72 @@ func (c suiteCase) check(file, output string) float64 {
 		}
 	}
 	return worst
+}
+
+// TestPacked runs sequences of different lengths, each on its own.
+func TestPacked(t *testing.T) {
+	dir := shared.Dir(t, "suites/torch")
+	for name, layer := range map[string]string{"packed_lstm": "lstm", "packed_gru_bi": "gru"} {
+		c := suiteCase{t, filepath.Join(dir, name)}
+		for _, file := range files {
+			g, err := Import(open(t, filepath.Join(c.dir, file)), parse(t, `{"layers":[{"type":"`+layer+`","weights":"r"},{"type":"linear","weights":"fc"}]}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			x, lens, want := c.array("set0_in_x"), c.array("set0_in_lens"), c.array("set0_out64_y")
+			for n, v := range lens.Data {
+				steps := int(v)
+				got, _ := run(t, g, pick(x, 0, n)[:steps*x.Shape[2]])
+				if worst := difference(got, pick(want, 0, n)[:steps*want.Shape[2]]); !(worst <= tolerance) {
+					t.Errorf("%s/%s, sequence %d: differs by %g", name, file, n, worst)
+				}
+			}
+		}
+	}
+}
+
+var files = []string{"model.safetensors", "state_dict.pt", "state_dict_legacy.pt"}
+
+// TestStates runs networks from given states, which a description cannot hold: they are put into the graph.
+func TestStates(t *testing.T) {
+	dir := shared.Dir(t, "suites/torch")
+	for _, s := range []struct{ name, layers, h, c, output string }{
+		{"lstm_initstate", `{"type":"lstm"}`, "h0", "c0", "output"},
+		{"stream_lstm_l2", `{"type":"lstm","weights":"r"},{"type":"linear","weights":"fc"}`, "h", "c", "y"},
+		{"stream_lstmcell", `{"type":"lstm","weights":"c1"},{"type":"lstm","weights":"c2"},{"type":"linear","weights":"fc"}`, "h1 h2", "c1 c2", "y"},
+	} {
+		c := suiteCase{t, filepath.Join(dir, s.name)}
+		x, want := c.array("set0_in_x"), c.array("set0_out64_"+s.output)
+		for _, file := range files {
+			g, err := Import(open(t, filepath.Join(c.dir, file)), parse(t, `{"layers":[`+s.layers+`]}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for n := range x.Shape[0] {
+				level := 0
+				for i := range g.Ops {
+					if g.Ops[i].Kind == format.LSTM {
+						g.Ops[i].H0, g.Ops[i].C0 = c.state(s.h, level, n), c.state(s.c, level, n)
+						level++
+					}
+				}
+				got, _ := run(t, g, pick(x, 0, n))
+				if worst := difference(got, pick(want, 0, n)); !(worst <= tolerance) {
+					t.Errorf("%s/%s: differs by %g", s.name, file, worst)
+				}
+			}
+		}
+	}
+}
+
+// state is the state of a level for sequence n: of an array for each level, [batch, hidden], or one for all, [levels, batch, hidden].
+func (c suiteCase) state(names string, level, n int) []float32 {
+	list := strings.Fields(names)
+	if len(list) > 1 {
+		return pick(c.array("set0_in_"+list[level]), 0, n)
+	}
+	a := c.array("set0_in_" + names)
+	return pick(&npy.Array{Shape: a.Shape[1:], Data: pick(a, 0, level)}, 0, n)
 }
 
 // TestTypes reads float64, float16 and bfloat16 weights; the references ran in these types, so their own error is the tolerance.
