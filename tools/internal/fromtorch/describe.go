@@ -22,10 +22,11 @@ func Describe(all []*weights.Tensor) (*Arch, error) {
 	a := &Arch{Root: rootOf(all)}
 	tensors := under(all, a.Root)
 	var modules []module
-	for _, prefix := range prefixes(all, a.Root) {
+	prefixes, names := group(all, a.Root)
+	for _, prefix := range prefixes {
 		m, ok := guess(tensors, prefix)
 		if !ok {
-			a.Ignore = append(a.Ignore, loose(all, a.Root, prefix)...)
+			a.Ignore = append(a.Ignore, names[prefix]...)
 			continue
 		}
 		modules = append(modules, m)
@@ -77,34 +78,21 @@ func rootOf(all []*weights.Tensor) string {
 var wrappers = map[string]bool{"model": true, "model_state_dict": true, "model_state": true, "state_dict": true, "net": true,
 	"network": true, "weights": true, "module": true, "params": true, "_orig_mod": true}
 
-// prefixes lists the modules in the order of the file.
-func prefixes(all []*weights.Tensor, root string) (out []string) {
-	seen := map[string]bool{}
+// group lists the modules in the order of the file, and the names of each one's tensors.
+func group(all []*weights.Tensor, root string) (prefixes []string, names map[string][]string) {
+	names = map[string][]string{}
 	for _, t := range all {
 		name, ok := below(t.Name, root)
 		if !ok {
 			continue
 		}
-		prefix := ""
-		if i := strings.LastIndexByte(name, '.'); i >= 0 {
-			prefix = name[:i+1]
+		prefix := name[:strings.LastIndexByte(name, '.')+1]
+		if names[prefix] == nil {
+			prefixes = append(prefixes, prefix)
 		}
-		if !seen[prefix] {
-			seen[prefix] = true
-			out = append(out, prefix)
-		}
+		names[prefix] = append(names[prefix], name)
 	}
-	return out
-}
-
-func loose(all []*weights.Tensor, root, prefix string) (out []string) {
-	for _, t := range all {
-		name, _ := below(t.Name, root)
-		if rest, ok := strings.CutPrefix(name, prefix); ok && name != "" && !strings.Contains(rest, ".") {
-			out = append(out, name)
-		}
-	}
-	return out
+	return prefixes, names
 }
 
 func guess(tensors map[string]*weights.Tensor, prefix string) (module, bool) {
@@ -182,8 +170,12 @@ func chained(m []module) bool {
 	return true
 }
 
-// chain looks for an order in which the widths fit, with recurrent layers as early as can be. Nil is none.
+// chain looks for an order in which the widths fit, with recurrent layers as early as can be. Nil is none, or that there are too many.
 func chain(m []module) []module {
+	const many = 64
+	if len(m) > many {
+		return nil
+	}
 	left := slices.Clone(m)
 	slices.SortStableFunc(left, func(a, b module) int { return rank(a) - rank(b) })
 	tries := 0

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/recur-go/recur/quant"
 	"github.com/recur-go/recur/runtime"
@@ -470,6 +471,34 @@ func difference(got, want []float32) float64 {
 		worst = math.Max(worst, math.Abs(float64(got[i])-float64(want[i])))
 	}
 	return worst
+}
+
+// TestMany describes a file of as many tensors as can be.
+func TestMany(t *testing.T) {
+	var all []*weights.Tensor
+	for i := range 1 << 16 {
+		name := fmt.Sprintf("m%d.weight", i)
+		if i%2 == 0 {
+			name = fmt.Sprintf("m%d.x", i)
+		}
+		x, err := weights.New(name, weights.U8, []int64{1, int64(1 + i%3)}, nil, 0, make([]byte, 3))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, x)
+	}
+	start := time.Now()
+	a, err := Describe(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Layers = a.Layers[:1]
+	if _, err := Import(all, a); err == nil || !strings.Contains(err.Error(), "leave out") {
+		t.Error(err)
+	}
+	if took := time.Since(start); took > time.Second {
+		t.Errorf("took %v", took)
+	}
 }
 
 func FuzzImport(f *testing.F) {

@@ -96,13 +96,26 @@ const maxShared = 8
 const budget = 1 << 27
 
 func (n *network) unused(ignore []string) (left []string) {
+	ignored := map[string]bool{}
+	for _, name := range ignore {
+		ignored[name] = true
+	}
 	for name := range n.tensors {
-		ignored := slices.ContainsFunc(ignore, func(i string) bool { return name == i || strings.HasPrefix(name, i+".") })
-		if !n.used[name] && !ignored && !strings.HasSuffix(name, "num_batches_tracked") {
+		if !n.used[name] && !within(name, ignored) && !strings.HasSuffix(name, "num_batches_tracked") {
 			left = append(left, name)
 		}
 	}
 	return left
+}
+
+// within reports whether a name, or a part of it up to a dot, is in the set.
+func within(name string, set map[string]bool) bool {
+	for i := range len(name) {
+		if name[i] == '.' && set[name[:i]] {
+			return true
+		}
+	}
+	return set[name]
 }
 
 func (n *network) layer(l *Layer) error {
