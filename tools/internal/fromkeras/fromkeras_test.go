@@ -241,6 +241,10 @@ func TestCells(t *testing.T) {
 			}
 			expect(t, fmt.Sprint(name, sequences), []entry{one}, want)
 			expect(t, fmt.Sprint(name, sequences, " two-way"), []entry{two}, both)
+			if !sequences {
+				back := cell(c.class, config+`,"go_backwards":true`, snake(c.class), c.w...)
+				expect(t, name+" backwards", []entry{back}, one.reference(inputSequence(), c.class, true)[0])
+			}
 		}
 	}
 }
