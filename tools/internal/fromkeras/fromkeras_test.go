@@ -416,7 +416,14 @@ func TestHostile(t *testing.T) {
 	layer.Attrs = map[string][]string{"weight_names": {"a", "b"}}
 	layer.Put("a", one.weights[0])
 	layer.Put("b", one.weights[1])
+	parts := &hdf5test.Group{Attrs: map[string][]string{"model_config": again.Attrs["model_config"]}}
+	layer = parts.Sub("model_weights").Sub("layer0")
+	layer.Attrs = map[string][]string{}
+	for i := range 4000 {
+		layer.Attrs[fmt.Sprint("weight_names", i)] = []string{}
+	}
 	for name, b := range map[string][]byte{
+		"parts":       hdf5test.Encode(parts),
 		"deep":        h5(`{"class_name":"Sequential","config":[`+nested+`]}`, []entry{one}),
 		"many layers": h5(`{"class_name":"Sequential","config":[{}`+strings.Repeat(",{}", 1<<20)+`]}`, []entry{one}),
 		"shared":      hdf5test.Encode(again),

@@ -10,6 +10,9 @@ import (
 // Attr returns the strings of an attribute; one that is no array has one. It is nil if there is none of that name.
 func (o *Object) Attr(name string) ([]string, error) {
 	for _, m := range o.messages {
+		if err := o.f.spend(1); err != nil {
+			return nil, o.fail(err)
+		}
 		if m.typ == msgAttrInfo {
 			if err := compactAttrs(m.data); err != nil {
 				return nil, o.fail(err)
