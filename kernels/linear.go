@@ -9,6 +9,7 @@ type LinearI8 struct {
 
 // Work is the memory for the products of n vectors: n*PaddedCols activations and n*PaddedRows sums for Mul8, twice that for Mul16.
 type Work struct {
+	turning
 	Q    []int8
 	Sums []int32
 }
@@ -20,6 +21,10 @@ func (l *LinearI8) Mul8(w *Work, y, add, x []float32, stride, n int) {
 	y, add, x, q := y[:n*rows], add[:rows], x[:(n-1)*stride+l.W.Cols], w.Q[:n*cols]
 	_, _ = l.Scale[:rows], l.Inv[:l.W.Cols]
 	if active.linear8 != nil {
+		if canTurn && len(l.W.data) > turnBytes {
+			l.turn(w, q, y, add, x, stride, n)
+			return
+		}
 		active.linear8(l, q, y, add, x, stride, n)
 		return
 	}

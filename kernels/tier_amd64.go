@@ -41,6 +41,7 @@ func archTiers() (tiers []*table) {
 		vex.mulI8 = mulI8AVXVNNI
 		vex.linear8 = linear8AVXVNNI
 		vex.linear16 = linear16AVXVNNI
+		vex.back, vex.backBytes = backAVXVNNI, 4*turnBytes
 		vex.rowSums = true
 		tiers = append(tiers, &vex)
 	}
@@ -64,6 +65,7 @@ func archTiers() (tiers []*table) {
 			mulAddF32:     mulAddF32AVX512,
 			linear8:       linear8AVX512VNNI,
 			linear16:      linear16AVX512VNNI,
+			back:          backAVX512VNNI,
 			rowSums:       true,
 		})
 	}
@@ -79,6 +81,30 @@ func panelBlock(bytes int) int {
 		return n &^ 3
 	}
 	return max(1, callBytes/bytes)
+}
+
+const (
+	canTurn   = true
+	turnBytes = 32 << 10 // a first-level cache keeps matrices of this size whole
+)
+
+// turning remembers the last product with more than turnBytes of weights.
+type turning struct {
+	weights uintptr // compared, never followed
+	back    bool    // it went from the last weights to the first
+}
+
+// turn is linear8. Where the product before went through the same weights from the first to the last, it goes from the last to the first,
+// so that what the caches still hold of them is used.
+func (l *LinearI8) turn(w *Work, q []int8, y, add, x []float32, stride, n int) {
+	t, weights := &w.turning, uintptr(unsafe.Pointer(&l.W.data[0]))
+	t.back = !t.back && weights == t.weights && n == 1 && active.back != nil && len(l.W.data) > active.backBytes
+	t.weights = weights
+	if t.back {
+		active.back(l, q, y, add, x)
+		return
+	}
+	active.linear8(l, q, y, add, x, stride, n)
 }
 
 // A product is the work of mulI8, or with scale and add that of mulI8 and dequantise: y are then float32.
@@ -181,6 +207,36 @@ func (p *product) blockAVX512VNNI(r, rows int) {
 	}
 }
 
+func (p *product) avxVNNIBack() {
+	block := p.block()
+	for end := p.m.PaddedRows(); end > 0; end -= block {
+		rows := min(block, end)
+		p.blockBackAVXVNNI(end-rows, rows)
+	}
+}
+
+//go:noinline
+func (p *product) blockBackAVXVNNI(r, rows int) {
+	cols := p.m.PaddedCols()
+	y, scale, add := p.at(0, r)
+	amd64.GemvBackAVXVNNI(y, &p.m.data[r*cols], &p.x[0], &p.m.start[r], scale, add, cols/GroupCols, rows/PanelRows)
+}
+
+func (p *product) avx512VNNIBack() {
+	block := p.block()
+	for end := p.m.PaddedRows(); end > 0; end -= block {
+		rows := min(block, end)
+		p.blockBackAVX512VNNI(end-rows, rows)
+	}
+}
+
+//go:noinline
+func (p *product) blockBackAVX512VNNI(r, rows int) {
+	cols := p.m.PaddedCols()
+	y, scale, add := p.at(0, r)
+	amd64.GemvBackAVX512VNNI(y, &p.m.data[r*cols], &p.x[0], &p.m.start[r], scale, add, cols/GroupCols, rows/PanelRows)
+}
+
 func mulI8AVX2(m *MatrixI8, sums []int32, x []int8, n int) {
 	p := product{m: m, y: unsafe.Pointer(&sums[0]), x: x, n: n}
 	p.avx2()
@@ -229,6 +285,18 @@ func linear8AVX512VNNI(l *LinearI8, q []int8, y, add, x []float32, stride, n int
 	}
 	p := product{m: &l.W, y: unsafe.Pointer(&y[0]), x: q, n: n, scale: l.Scale, add: add}
 	p.avx512VNNI()
+}
+
+func backAVXVNNI(l *LinearI8, q []int8, y, add, x []float32) {
+	amd64.QuantiseI8AVX2(&q[0], &x[0], &l.Inv[0], &consts[0], l.W.Cols)
+	p := product{m: &l.W, y: unsafe.Pointer(&y[0]), x: q, n: 1, scale: l.Scale, add: add}
+	p.avxVNNIBack()
+}
+
+func backAVX512VNNI(l *LinearI8, q []int8, y, add, x []float32) {
+	amd64.QuantiseI8AVX512(&q[0], &x[0], &l.Inv[0], &consts[0], l.W.Cols)
+	p := product{m: &l.W, y: unsafe.Pointer(&y[0]), x: q, n: 1, scale: l.Scale, add: add}
+	p.avx512VNNIBack()
 }
 
 // quantiseAVX2 quantises columns, whose padding the routine fills with zeros.

@@ -341,6 +341,9 @@ func TestTierProducts(t *testing.T) {
 				}
 			}
 		}
+		for _, size := range [][2]int{{256, 129}, {288, 136}, {416, 100}} { // more than turnBytes, in one call
+			linearCase(size[0], size[1]).against(t, arenas, 1)
+		}
 		// More weights than one call goes through, and more columns than that in a panel, up to the most there may be.
 		for _, size := range [][2]int{{160, 1000}, {640, 512}, {96, MaxCols/4 + 4}, {33, MaxCols}} {
 			if testing.Short() && size[1] > 1000 {
@@ -379,7 +382,9 @@ func linearCase(rows, cols int) kernelCase {
 		copy(add16, add)
 		l.Mul8(work8, add, add, x, stride, 1)
 		l.Mul16(work16, add16, add16, x, stride, 1)
-		return []any{y, y16, add, add16}
+		again := a.f32(height) // a third time: a tier may go through the weights in turn from either end
+		l.Mul8(work8, again, add, x, stride, 1)
+		return []any{y, y16, add, add16, again}
 	}}
 }
 

@@ -11,6 +11,11 @@ import "unsafe"
 //go:noescape
 func GemvAVX512VNNI(y unsafe.Pointer, w, x *int8, start *int32, scale, add *float32, groups, panels int, from, inv *float32, cols int)
 
+// GemvBackAVX512VNNI is [GemvAVX512VNNI] from the last weights to the first. scale must not be nil.
+//
+//go:noescape
+func GemvBackAVX512VNNI(y unsafe.Pointer, w, x *int8, start *int32, scale, add *float32, groups, panels int)
+
 // Gemv2AVX512VNNI takes two columns of activations and writes two columns, stride bytes apart. Where stride is 0 and scale is not nil, it
 // writes the one column (sum₀*256 + sum₁)*scale + add, rounded after each addition.
 //
@@ -26,6 +31,11 @@ func Gemv4AVX512VNNI(y unsafe.Pointer, stride int, w, x *int8, start *int32, sca
 //
 //go:noescape
 func GemvAVXVNNI(y unsafe.Pointer, w, x *int8, start *int32, scale, add *float32, groups, panels int, from, inv *float32, cols int)
+
+// GemvBackAVXVNNI is [GemvBackAVX512VNNI] for processors without AVX-512.
+//
+//go:noescape
+func GemvBackAVXVNNI(y unsafe.Pointer, w, x *int8, start *int32, scale, add *float32, groups, panels int)
 
 // Gemv2AVXVNNI is [Gemv2AVX512VNNI] for processors without AVX-512.
 //

@@ -26,21 +26,24 @@
 	VPDPBUSD (w)(SI), x, lo    \
 	VPDPBUSD (w+64)(SI), x, hi
 
-// Four groups; the last instruction tells whether there are four more.
-#define GROUPS \
+#define ACTIVATIONS \
 	VBROADCASTI32X4 (DX), Z16       \
 	VPXORD          Z31, Z16, Z16   \
 	VPSHUFD         $0x00, Z16, Z17 \
 	VPSHUFD         $0x55, Z16, Z18 \
 	VPSHUFD         $0xaa, Z16, Z19 \
-	VPSHUFD         $0xff, Z16, Z20 \
-	DOT(0, Z17, Z0, Z1)             \
-	DOT(128, Z18, Z2, Z3)           \
-	DOT(256, Z19, Z4, Z5)           \
-	DOT(384, Z20, Z6, Z7)           \
-	ADDQ            $16, DX         \
-	ADDQ            $512, SI        \
-	SUBQ            $4, AX
+	VPSHUFD         $0xff, Z16, Z20
+
+// Four groups; the last instruction tells whether there are four more.
+#define GROUPS \
+	ACTIVATIONS           \
+	DOT(0, Z17, Z0, Z1)   \
+	DOT(128, Z18, Z2, Z3) \
+	DOT(256, Z19, Z4, Z5) \
+	DOT(384, Z20, Z6, Z7) \
+	ADDQ $16, DX          \
+	ADDQ $512, SI         \
+	SUBQ $4, AX
 
 #define SUM(lo, hi, lo2, hi2) \
 	VPADDD lo2, lo, lo \
@@ -177,6 +180,78 @@ float:
 	JMP  panel
 
 done:
+	VZEROUPPER
+	RET
+
+#define DOT_BACK(w, x, lo, hi) \
+	VPDPBUSD (w+64)(SI), x, hi \
+	VPDPBUSD (w)(SI), x, lo
+
+// func GemvBackAVX512VNNI(y unsafe.Pointer, w, x *int8, start *int32, scale, add *float32, groups, panels int)
+TEXT ·GemvBackAVX512VNNI(SB), NOSPLIT, $0-64
+	MOVQ  groups+48(FP), R13
+	MOVQ  panels+56(FP), CX
+	MOVQ  R13, SI
+	IMULQ CX, SI
+	SHLQ  $7, SI
+	ADDQ  w+8(FP), SI
+	MOVQ  CX, R8
+	SHLQ  $7, R8             // past the last panel
+	MOVQ  y+0(FP), DI
+	ADDQ  R8, DI
+	MOVQ  start+24(FP), BX
+	ADDQ  R8, BX
+	MOVQ  scale+32(FP), R11
+	ADDQ  R8, R11
+	MOVQ  add+40(FP), R12
+	ADDQ  R8, R12
+	MOVQ  x+16(FP), R8
+	LEAQ  (R8)(R13*4), R8
+	CONSTANTS
+
+panelBack:
+	SUBQ        $1, CX
+	JLT         doneBack
+	SUBQ        $128, DI
+	SUBQ        $128, BX
+	SUBQ        $128, R11
+	SUBQ        $128, R12
+	MOVQ        R8, DX
+	MOVQ        R13, AX
+	START(0, Z0, Z1)
+	ZERO(Z2, Z3)
+	ZERO(Z4, Z5)
+	ZERO(Z6, Z7)
+	TESTQ       $2, AX
+	JEQ         groupsBack
+	SUBQ        $8, DX
+	SUBQ        $256, SI
+	VPXORD.BCST (DX), Z31, Z17
+	VPXORD.BCST 4(DX), Z31, Z18
+	DOT_BACK(128, Z18, Z2, Z3)
+	DOT_BACK(0, Z17, Z0, Z1)
+	SUBQ        $2, AX
+	JEQ         sumBack
+
+groupsBack:
+	SUBQ $16, DX
+	SUBQ $512, SI
+	ACTIVATIONS
+	DOT_BACK(384, Z20, Z6, Z7)
+	DOT_BACK(256, Z19, Z4, Z5)
+	DOT_BACK(128, Z18, Z2, Z3)
+	DOT_BACK(0, Z17, Z0, Z1)
+	SUBQ $4, AX
+	JNE  groupsBack
+
+sumBack:
+	SUM(Z0, Z1, Z2, Z3)
+	SUM(Z4, Z5, Z6, Z7)
+	SUM(Z0, Z1, Z4, Z5)
+	DEQUANTISE(0, Z0, Z1)
+	JMP panelBack
+
+doneBack:
 	VZEROUPPER
 	RET
 

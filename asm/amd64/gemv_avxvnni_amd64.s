@@ -120,6 +120,69 @@ done:
 	VZEROUPPER
 	RET
 
+// func GemvBackAVXVNNI(y unsafe.Pointer, w, x *int8, start *int32, scale, add *float32, groups, panels int)
+TEXT ·GemvBackAVXVNNI(SB), NOSPLIT, $0-64
+	MOVQ  groups+48(FP), R13
+	MOVQ  panels+56(FP), CX
+	MOVQ  R13, SI
+	IMULQ CX, SI
+	SHLQ  $7, SI
+	ADDQ  w+8(FP), SI
+	ADDQ  $128, SI
+	MOVQ  CX, R8
+	SHLQ  $7, R8
+	MOVQ  y+0(FP), DI
+	ADDQ  R8, DI
+	MOVQ  start+24(FP), BX
+	ADDQ  R8, BX
+	MOVQ  scale+32(FP), R11
+	ADDQ  R8, R11
+	MOVQ  add+40(FP), R12
+	ADDQ  R8, R12
+	MOVQ  x+16(FP), R8
+	LEAQ  (R8)(R13*4), R8
+	CONSTANTS
+
+panelBack:
+	SUBQ  $1, CX
+	JLT   doneBack
+	SUBQ  $128, DI
+	SUBQ  $128, BX
+	SUBQ  $128, R11
+	SUBQ  $128, R12
+	MOVQ  R8, DX
+	MOVQ  R13, AX
+	START(0, Y0, Y1, Y2, Y3)
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+
+groupsBack:
+	SUBQ   $8, DX
+	SUBQ   $256, SI
+	ACTIVATIONS((DX), Y8, Y9)
+	BYTE   $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x7e; BYTE $0x60 // {vex} vpdpbusd ymm7, ymm9, ymmword ptr [rsi + 96]
+	BYTE   $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x76; BYTE $0x40 // {vex} vpdpbusd ymm6, ymm9, ymmword ptr [rsi + 64]
+	BYTE   $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x6e; BYTE $0x20 // {vex} vpdpbusd ymm5, ymm9, ymmword ptr [rsi + 32]
+	BYTE   $0xc4; BYTE $0xe2; BYTE $0x35; BYTE $0x50; BYTE $0x26             // {vex} vpdpbusd ymm4, ymm9, ymmword ptr [rsi]
+	BYTE   $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x5e; BYTE $0xe0 // {vex} vpdpbusd ymm3, ymm8, ymmword ptr [rsi - 32]
+	BYTE   $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x56; BYTE $0xc0 // {vex} vpdpbusd ymm2, ymm8, ymmword ptr [rsi - 64]
+	BYTE   $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x4e; BYTE $0xa0 // {vex} vpdpbusd ymm1, ymm8, ymmword ptr [rsi - 96]
+	BYTE   $0xc4; BYTE $0xe2; BYTE $0x3d; BYTE $0x50; BYTE $0x46; BYTE $0x80 // {vex} vpdpbusd ymm0, ymm8, ymmword ptr [rsi - 128]
+	SUBQ   $2, AX
+	JNE    groupsBack
+	VPADDD Y4, Y0, Y0
+	VPADDD Y5, Y1, Y1
+	VPADDD Y6, Y2, Y2
+	VPADDD Y7, Y3, Y3
+	DEQUANTISE(0, Y0, Y1, Y2, Y3)
+	JMP    panelBack
+
+doneBack:
+	VZEROUPPER
+	RET
+
 // Two columns share the weights that are loaded. R15: bytes from one column of activations to the next. R10: of sums.
 
 #define RAW1(a, b, c, d) \

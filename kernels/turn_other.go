@@ -1,0 +1,12 @@
+//go:build !amd64 || purego
+
+package kernels
+
+const (
+	canTurn   = false
+	turnBytes = 0
+)
+
+type turning struct{}
+
+func (l *LinearI8) turn(w *Work, q []int8, y, add, x []float32, stride, n int) {}
