@@ -5,6 +5,7 @@
 //	recur inspect OUT.recur
 //	recur run OUT.recur -in X.npy -out Y.npy
 //	recur compare MODEL.onnx OUT.recur -in X.npy
+//	recur conformance CASES
 //
 // recur COMMAND -h explains each. It exits with 1 for bad input, 2 for a wrong command line.
 package main
@@ -24,7 +25,7 @@ type command struct {
 	run               func(c *call) error
 }
 
-var commands = []command{convertCommand, describeCommand, inspectCommand, runCommand, compareCommand, benchCommand, cpuCommand}
+var commands = []command{convertCommand, describeCommand, inspectCommand, runCommand, compareCommand, conformanceCommand, benchCommand, cpuCommand}
 
 // call is a command line under way.
 type call struct {
@@ -64,7 +65,7 @@ func overview(w io.Writer) {
 	fmt.Fprintln(w, "recur turns trained recurrent networks into .recur files, and runs and measures them.\n\nusage: recur COMMAND [arguments]")
 	fmt.Fprintln(w)
 	for _, c := range commands {
-		fmt.Fprintf(w, "  %-9s %s\n", c.name, c.about)
+		fmt.Fprintf(w, "  %-11s %s\n", c.name, c.about)
 	}
 	fmt.Fprintln(w, "\nrecur COMMAND -h shows how each is used.")
 }
@@ -91,7 +92,8 @@ func (c command) execute(args []string, out, errs io.Writer) int {
 	return 1
 }
 
-// parse reads the command line, in which flags and other arguments may be mixed, and returns the others.
+// parse reads the command line, in which flags and other arguments may be mixed, and returns the others. A last
+// wanted one that ends in ... may be repeated.
 func (c *call) parse(want ...string) ([]string, error) {
 	var rest []string
 	for args := c.args; ; {
@@ -105,6 +107,9 @@ func (c *call) parse(want ...string) ([]string, error) {
 			break
 		}
 		rest, args = append(rest, args[0]), args[1:]
+	}
+	if n := len(want); n > 0 && strings.HasSuffix(want[n-1], "...") && len(rest) >= n {
+		return rest, nil
 	}
 	if len(rest) != len(want) {
 		return nil, misused("%d arguments, want %s", len(rest), strings.Join(want, " "))

@@ -22,6 +22,13 @@ import (
 type Options struct {
 	Output string             // the graph output to compute; "" is the first
 	Fixed  map[string]float32 // graph inputs to replace by a constant, such as initial states by 0
+	Roles  []lower.Role       // what the axes of the input mean; nil is the first meaning that can be traced
+}
+
+// Layout is what the axes of a model's input and output mean.
+type Layout struct {
+	Input  []lower.Role
+	Output [][]lower.Span
 }
 
 // Error is a node that cannot be imported. It wraps a *lower.Unsupported if the model is well formed.
@@ -41,22 +48,29 @@ func unsupported(f string, args ...any) error {
 // Import lowers a model. The metadata properties labels and channels (lists with commas, or JSON), units and rate (samples per second)
 // become the graph's labels and input description if they fit; others are kept as metadata.
 func Import(m *onnx.Model, o Options) (*quant.Graph, error) {
+	g, _, err := ImportLayout(m, o)
+	return g, err
+}
+
+// ImportLayout is Import for those who have whole tensors to put in and to compare.
+func ImportLayout(m *onnx.Model, o Options) (*quant.Graph, Layout, error) {
 	p, err := plan(m, o)
 	if err != nil {
-		return nil, err
+		return nil, Layout{}, err
 	}
-	g, _, err := p.lower()
+	g, l, err := p.lower()
 	if err != nil {
-		return nil, err
+		return nil, Layout{}, err
 	}
 	describe(g, m)
-	return g, nil
+	return g, l, nil
 }
 
 // program is the part of a model that its output depends on.
 type program struct {
 	model  *onnx.Model
 	fixed  map[string]float32
+	roles  []lower.Role
 	consts map[string]*onnx.Tensor
 	shapes map[string]onnx.ValueInfo // of graph inputs that are neither initializers nor the network's input
 	nodes  []*onnx.Node
@@ -65,7 +79,7 @@ type program struct {
 }
 
 func plan(m *onnx.Model, o Options) (*program, error) {
-	p := &program{model: m, fixed: o.Fixed, consts: map[string]*onnx.Tensor{}, shapes: map[string]onnx.ValueInfo{}, output: o.Output}
+	p := &program{model: m, fixed: o.Fixed, roles: o.Roles, consts: map[string]*onnx.Tensor{}, shapes: map[string]onnx.ValueInfo{}, output: o.Output}
 	for _, t := range m.Graph.Initializers {
 		p.consts[t.Name] = t
 	}
@@ -154,7 +168,7 @@ func (p *program) chooseInput(used map[string]bool) error {
 	}
 	switch {
 	case len(found) == 0:
-		return fmt.Errorf("output %q depends on no input", p.output)
+		return unsupported("output %q depends on no input", p.output)
 	case len(found) > 1:
 		return unsupported("the model has %d inputs (%s); only one can vary, the others must be fixed (-zero NAME for states that start at zero)",
 			len(found), strings.Join(names, ", "))
@@ -193,47 +207,54 @@ func layouts(rank int) [][]lower.Role {
 }
 
 // lower traces the program under every layout until one works. If none does, the error is of the one that came furthest.
-func (p *program) lower() (*quant.Graph, []lower.Role, error) {
+func (p *program) lower() (*quant.Graph, Layout, error) {
 	var best error
 	furthest := -2
-	for _, roles := range layouts(len(p.input.Dims)) {
-		g, progress, err := p.trace(roles)
+	tries := layouts(len(p.input.Dims))
+	if p.roles != nil {
+		tries = [][]lower.Role{p.roles}
+	}
+	for _, roles := range tries {
+		g, output, progress, err := p.trace(roles)
 		if err == nil {
-			return g, roles, nil
+			return g, Layout{roles, output}, nil
 		}
 		if progress > furthest {
 			best, furthest = err, progress
 		}
 	}
-	return nil, nil, best
+	return nil, Layout{}, best
 }
 
-// trace returns the graph, or how many nodes were traced and the error of the next.
-func (p *program) trace(roles []lower.Role) (*quant.Graph, int, error) {
+// trace returns the graph and the layout of its output, or how many nodes were traced and the error of the next.
+func (p *program) trace(roles []lower.Role) (*quant.Graph, [][]lower.Span, int, error) {
+	if len(roles) != len(p.input.Dims) {
+		return nil, nil, -1, fmt.Errorf("input %q has %d dimensions, %d are described", p.input.Name, len(p.input.Dims), len(roles))
+	}
 	sizes := make([]int64, len(roles))
 	for i, d := range p.input.Dims {
 		if sizes[i] = d.Value; d.Value == 0 || d.Value > 1<<31 {
-			return nil, -1, fmt.Errorf("input %q has a dimension of %d", p.input.Name, d.Value)
+			return nil, nil, -1, fmt.Errorf("input %q has a dimension of %d", p.input.Name, d.Value)
 		}
 	}
 	tr, x, err := lower.NewTracer(sizes, roles, p.budget())
 	if err != nil {
-		return nil, -1, fmt.Errorf("input %q: %w", p.input.Name, err)
+		return nil, nil, -1, fmt.Errorf("input %q: %w", p.input.Name, err)
 	}
 	e := env{program: p, tr: tr, known: map[string]result{p.input.Name: {t: x}}}
 	for i, n := range p.nodes {
 		if err := e.node(n); err != nil {
-			return nil, i, &Error{opName(n), nodeName(n), err}
+			return nil, nil, i, &Error{opName(n), nodeName(n), err}
 		}
 	}
 	y, err := e.get(p.output)
 	if err == nil {
 		var g *quant.Graph
 		if g, err = tr.Finish(y); err == nil {
-			return g, len(p.nodes), nil
+			return g, y.Layout(), len(p.nodes), nil
 		}
 	}
-	return nil, len(p.nodes), fmt.Errorf("output %q: %w", p.output, err)
+	return nil, nil, len(p.nodes), fmt.Errorf("output %q: %w", p.output, err)
 }
 
 // budget allows every tensor of the file to be rearranged a few times.

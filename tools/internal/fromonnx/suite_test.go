@@ -137,11 +137,11 @@ func (c torchCase) load(meta torchMeta, set int, output string, n int) (*quant.G
 	if err != nil {
 		return nil, nil, err
 	}
-	g, roles, err := p.lower()
+	g, layout, err := p.lower()
 	if err == nil {
 		describe(g, m)
 	}
-	return g, roles, err
+	return g, layout.Input, err
 }
 
 // TestRecurrentMatrix runs single-node models over the attributes of the recurrent operators. Those named saturate are chaotic: two

@@ -83,6 +83,24 @@ func Vector(v []Poly) *Tensor {
 // Rank is the number of axes.
 func (t *Tensor) Rank() int { return len(t.axes) }
 
+// Span is a factor of an axis: the channels, the steps or the sequences that it counts.
+type Span struct {
+	Role Role
+	Size Poly
+}
+
+// Layout returns what every axis counts, as factors from the slowest to the fastest.
+func (t *Tensor) Layout() [][]Span {
+	roles := map[atomKind]Role{dense: Feature, repeat: Feature, time: Time, batch: Batch}
+	out := make([][]Span, len(t.axes))
+	for i, a := range t.axes {
+		for _, x := range a {
+			out[i] = append(out[i], Span{roles[x.kind], x.size})
+		}
+	}
+	return out
+}
+
 // Computed reports whether the tensor depends on the network's input.
 func (t *Tensor) Computed() bool { return t.c != nil }
 

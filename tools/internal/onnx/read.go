@@ -28,6 +28,16 @@ func Read(b []byte) (*Model, error) {
 	return m, nil
 }
 
+// ReadTensor decodes a tensor that is a file of its own.
+func ReadTensor(b []byte) (*Tensor, error) {
+	d := decoder{messages: maxMessages}
+	t, err := d.tensor(field{wire: protowire.BytesType, b: b})
+	if err != nil {
+		return nil, fmt.Errorf("onnx: %w", err)
+	}
+	return t, nil
+}
+
 type decoder struct{ messages int }
 
 // field is one field of a message: bytes, or the bits of a number.
