@@ -88,3 +88,55 @@ func BenchmarkElements(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkLSTM takes a step of an LSTM apart: the products with the input's and the recurrent weights, one after the other as in steps and
+// each alone, when it may find its weights in the caches; and the gates.
+func BenchmarkLSTM(b *testing.B) {
+	rng := rand.New(rand.NewPCG(1, 3))
+	linear := func(rows, cols int) *kernels.LinearI8 {
+		v := make([]int8, rows*cols)
+		for i := range v {
+			v[i] = int8(rng.IntN(255) - 127)
+		}
+		m, err := kernels.NewMatrixI8(rows, cols, kernels.PackI8(v, rows, cols))
+		if err != nil {
+			b.Fatal(err)
+		}
+		l := &kernels.LinearI8{W: m, Inv: make([]float32, cols), Scale: make([]float32, m.PaddedRows())}
+		for i := range l.Inv {
+			l.Inv[i] = 100
+		}
+		for i := range l.Scale {
+			l.Scale[i] = 1e-5
+		}
+		return l
+	}
+	for _, s := range [][2]int{{32, 128}, {64, 256}, {256, 512}} {
+		in, n := s[0], s[1]
+		w, u := linear(4*n, in), linear(4*n, n)
+		work := &kernels.Work{Q: make([]int8, n), Sums: make([]int32, 4*n)}
+		x, h, c, z, bias := make([]float32, in), make([]float32, n), make([]float32, n), make([]float32, 4*n), make([]float32, 4*n)
+		input := func() { w.Mul8(work, z, bias, x, 0, 1) }
+		recurrent := func() { u.Mul8(work, z, z, h, 0, 1) }
+		for _, part := range []struct {
+			name string
+			run  []func()
+		}{
+			{"input", []func(){input}},
+			{"recurrent", []func(){func() { copy(z, bias) }, recurrent}},
+			{"both", []func(){input, recurrent}},
+			{"gates", []func(){func() { kernels.LSTM(h, c, z) }}},
+			{"all", []func(){input, recurrent, func() { kernels.LSTM(h, c, z) }}},
+		} {
+			b.Run(fmt.Sprintf("%d-%d/%s", in, n, part.name), func(b *testing.B) {
+				eachTier(b, func(b *testing.B) {
+					for b.Loop() {
+						for _, f := range part.run {
+							f()
+						}
+					}
+				})
+			})
+		}
+	}
+}
