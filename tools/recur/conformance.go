@@ -66,7 +66,7 @@ func runConformance(c *call) error {
 		return err
 	}
 	if all.Failed > 0 {
-		errs = append(errs, fmt.Errorf("%d cases failed", all.Failed))
+		errs = append(errs, fmt.Errorf("%d of %d cases failed", all.Failed, all.Passed+all.Failed+all.Unsupported))
 	}
 	return errors.Join(errs...)
 }

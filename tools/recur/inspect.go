@@ -23,6 +23,11 @@ another format as it would be converted.
       can it be converted, and to what?
   recur inspect gesture.recur -json
       the same for programs
+  recur inspect gesture.recur -weights
+      how the numbers of every blob of weights are spread, as they are stored: a row of bars from -reach to reach (127 for
+      int8), and the factors of the rows
+  recur inspect gesture.recur -html gesture.html
+      a page with a picture of the network and the histograms
 
 Multiply-adds are those of the matrix products: for each time step, or once a sequence for operations after a pooling
 over time. Bytes are those of the weights and scales as stored.`, inspect}
@@ -68,17 +73,22 @@ type operation struct {
 	In           int      `json:"in"`
 	Out          int      `json:"out"`
 	Hidden       int      `json:"hidden,omitempty"`
+	Gates        string   `json:"gates,omitempty"` // in the order of their rows
 	Notes        []string `json:"notes,omitempty"`
 	PerStep      bool     `json:"per_step"`
 	Parameters   int      `json:"parameters"`
 	MultiplyAdds int      `json:"multiply_adds"`
 	Bytes        int      `json:"bytes"`
+
+	Weights []weightStats `json:"weights,omitempty"`
 }
 
 func inspect(c *call) error {
 	var im importFlags
 	im.define(c.flags)
 	asJSON := c.flags.Bool("json", false, "print JSON")
+	weights := c.flags.Bool("weights", false, "also show how the weights are spread")
+	page := c.flags.String("html", "", "also write a page that draws the network to `FILE`")
 	args, err := c.parse("FILE")
 	if err != nil {
 		return err
@@ -89,11 +99,45 @@ func inspect(c *call) error {
 	}
 	defer m.Close()
 	r := describe(args[0], m)
+	if *page != "" {
+		drawn := describe(args[0], m)
+		drawn.measure(m.File())
+		if err := writeFile(*page, func(w io.Writer) error { return drawn.html(w, m.File()) }); err != nil {
+			return err
+		}
+	}
+	if *weights {
+		r.measure(m.File())
+	}
 	if *asJSON {
 		return writeJSON(c.out, r)
 	}
 	r.print(c.out)
+	if *weights {
+		r.printWeights(c.out)
+	}
 	return nil
+}
+
+// measure adds how the weights are spread.
+func (r *report) measure(f *format.File) {
+	for i := range r.Operations {
+		r.Operations[i].Weights = weightsOf(f, &f.Ops[i])
+	}
+}
+
+func (r *report) way() string {
+	if r.TwoWay {
+		return "two-way: needs the whole sequence"
+	}
+	return "one-way"
+}
+
+func (r *report) each() string {
+	if r.Output.PerStep {
+		return "for every step"
+	}
+	return "for the sequence"
 }
 
 func writeJSON(w io.Writer, v any) error {
@@ -134,6 +178,7 @@ func describeOp(f *format.File, op *format.Op) operation {
 	in := op.In[0]
 	o := operation{Kind: op.Kind.String(), Name: op.Name, Scheme: op.Scheme.String(), In: in.Width, Out: op.Out.Width, Hidden: op.Hidden,
 		PerStep: f.Values[in.Value].PerStep}
+	o.Gates = map[format.Kind]string{format.LSTM: "i f g o", format.GRU: "z r n", format.RNN: "h"}[op.Kind]
 	o.Parameters, o.MultiplyAdds = parameters(f, op)
 	for _, a := range op.Args {
 		b := &f.Blobs[a.Blob]
@@ -177,31 +222,20 @@ func parameters(f *format.File, op *format.Op) (count, products int) {
 }
 
 func (r *report) print(w io.Writer) {
-	way := "one-way"
-	if r.TwoWay {
-		way = "two-way: needs the whole sequence"
-	}
-	each := "for the sequence"
-	if r.Output.PerStep {
-		each = "for every step"
-	}
 	fmt.Fprintf(w, "%s\n", r.File)
 	fmt.Fprintf(w, "input   %d channels: %s", r.Input.Width, channelList(r.Input.Channels))
 	if r.Input.Rate > 0 {
 		fmt.Fprintf(w, ", %g steps a second", r.Input.Rate)
 	}
-	fmt.Fprintf(w, "\noutput  %d channels %s", r.Output.Width, each)
+	fmt.Fprintf(w, "\noutput  %d channels %s", r.Output.Width, r.each())
 	if len(r.Output.Labels) > 0 {
 		fmt.Fprintf(w, ": %s", strings.Join(r.Output.Labels, " "))
 	}
-	fmt.Fprintf(w, "\n%s\n\n", way)
+	fmt.Fprintf(w, "\n%s\n\n", r.way())
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "#\tkind\tname\tin\tout\thidden\tscheme\tparameters\tmult-adds\tbytes\t  notes")
 	for i, o := range r.Operations {
-		notes := o.Notes
-		if !o.PerStep {
-			notes = append(notes, "once a sequence")
-		}
+		notes := o.remarks()
 		trailer := ""
 		if len(notes) > 0 {
 			trailer = "  " + strings.Join(notes, ", ")
