@@ -36,7 +36,7 @@ reason follows. An error counts as none within atol, or within rtol times the re
 .npy files, for a Keras model 1e-4 times the spread of its output. Of chaotic cases, named saturate, the output has to be finite and in
 range, no more.
 
-Exits with 1 if a case failed.`, runConformance}
+Exits with 1 if a case failed or a folder holds none.`, runConformance}
 
 func runConformance(c *call) error {
 	o := conformance.Options{}
