@@ -18,7 +18,6 @@ func mulI8(m *MatrixI8, sums []int32, x []int8, n int) {
 }
 
 func mulPanelI8(sums []int32, w, x []int8) {
-	const stride = PanelRows * GroupCols
 	for r := 0; r < PanelRows; r += 4 {
 		var s0, s1, s2, s3 int32
 		for g := 0; g+GroupCols <= len(x); g += GroupCols {

@@ -6,8 +6,10 @@
 package kernels
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
+	"unsafe"
 )
 
 const (
@@ -47,28 +49,36 @@ type MatrixI8 struct {
 	start      []int32 // -128 times the sum of each row, where a tier wants it
 }
 
-// NewMatrixI8 refers to packed weights. None may be -128, and those that pad a row must be zero, so that whatever an activation vector
-// holds beyond Cols does not matter.
-func NewMatrixI8(rows, cols int, data []int8) (MatrixI8, error) {
+// CheckI8 says what is wrong with packed weights of that shape. None may be -128, and those that pad a row must be zero, so that
+// whatever an activation vector holds beyond the columns does not matter.
+func CheckI8(rows, cols int, data []int8) error {
 	if rows <= 0 || cols <= 0 || cols > MaxCols {
-		return MatrixI8{}, fmt.Errorf("int8 matrix of %d by %d: want 1 or more rows, 1 to %d columns", rows, cols, MaxCols)
+		return fmt.Errorf("int8 matrix of %d by %d: want 1 or more rows, 1 to %d columns", rows, cols, MaxCols)
 	}
 	if want := PackedI8(rows, cols); len(data) != want {
-		return MatrixI8{}, fmt.Errorf("int8 matrix of %d by %d holds %d bytes, want %d", rows, cols, len(data), want)
+		return fmt.Errorf("int8 matrix of %d by %d holds %d bytes, want %d", rows, cols, len(data), want)
 	}
-	for i, w := range data {
-		if w == -128 {
-			return MatrixI8{}, fmt.Errorf("int8 matrix of %d by %d: weight %d is -128, want -127 to 127", rows, cols, i)
-		}
+	raw := unsafe.Slice((*byte)(unsafe.Pointer(&data[0])), len(data)) // a search for a byte is in assembly
+	if i := bytes.IndexByte(raw, 0x80); i >= 0 {
+		return fmt.Errorf("int8 matrix of %d by %d: weight %d is -128, want -127 to 127", rows, cols, i)
 	}
 	m := MatrixI8{Rows: rows, Cols: cols, data: data}
 	for r := range m.PaddedRows() {
 		for c := cols; c < m.PaddedCols(); c++ {
 			if m.At(r, c) != 0 {
-				return MatrixI8{}, fmt.Errorf("int8 matrix of %d by %d: the padding after row %d is not zero", rows, cols, r)
+				return fmt.Errorf("int8 matrix of %d by %d: the padding after row %d is not zero", rows, cols, r)
 			}
 		}
 	}
+	return nil
+}
+
+// NewMatrixI8 refers to packed weights that pass CheckI8.
+func NewMatrixI8(rows, cols int, data []int8) (MatrixI8, error) {
+	if err := CheckI8(rows, cols, data); err != nil {
+		return MatrixI8{}, err
+	}
+	m := MatrixI8{Rows: rows, Cols: cols, data: data}
 	if slices.ContainsFunc(tiers, func(t *table) bool { return t.rowSums }) {
 		m.start = make([]int32, m.PaddedRows())
 		mulI8(&m, m.start, slices.Repeat([]int8{1}, m.PaddedCols()), 1)

@@ -76,7 +76,7 @@ func (b *Blob) validate() error {
 		return fmt.Errorf("%v of %d by %d holds %d elements", b.Kind, b.Rows, b.Cols, have)
 	}
 	if b.Kind == MatI8 {
-		if _, err := kernels.NewMatrixI8(b.Rows, b.Cols, b.I8); err != nil {
+		if err := kernels.CheckI8(b.Rows, b.Cols, b.I8); err != nil {
 			return fmt.Errorf("%w: %w", errWeights, err)
 		}
 	}
