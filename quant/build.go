@@ -1,10 +1,13 @@
 package quant
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"math"
 	"slices"
+	"unsafe"
 
 	"github.com/recur-go/recur/kernels"
 	"github.com/recur-go/recur/runtime/format"
@@ -36,11 +39,11 @@ func Build(g *Graph, o Options) (*format.File, error) {
 			return nil, err
 		}
 	}
-	b := &builder{g: g, f: &format.File{Meta: g.Meta, Input: g.Input, Labels: g.Labels, Values: g.Values, Output: g.Output}}
+	b := &builder{g: g, seen: map[uint64][]int{}, f: &format.File{Meta: g.Meta, Input: g.Input, Labels: g.Labels, Values: g.Values, Output: g.Output}}
 	for i := range g.Ops {
 		op := &g.Ops[i]
 		scheme := format.F32
-		if op.Kind.Recurrent() || op.Kind == format.Dense {
+		if op.products() {
 			scheme = o.Scheme
 		}
 		if err := b.op(op, scheme, ranges[i]); err != nil {
@@ -59,14 +62,48 @@ func levels(s format.Scheme) float32 {
 }
 
 type builder struct {
-	g  *Graph
-	f  *format.File
-	at *format.Op
+	g    *Graph
+	f    *format.File
+	at   *format.Op
+	seen map[uint64][]int // blobs by checksum
 }
 
+// arg adds a blob, or refers to one of the same content, as the steps of a recurrence that is written out have.
 func (b *builder) arg(role format.Role, blob format.Blob) {
+	sum := checksum(&blob)
+	for _, i := range b.seen[sum] {
+		if same(&b.f.Blobs[i], &blob) {
+			b.at.Args = append(b.at.Args, format.Arg{Role: role, Blob: i})
+			return
+		}
+	}
+	b.seen[sum] = append(b.seen[sum], len(b.f.Blobs))
 	b.at.Args = append(b.at.Args, format.Arg{Role: role, Blob: len(b.f.Blobs)})
 	b.f.Blobs = append(b.f.Blobs, blob)
+}
+
+func same(a, b *format.Blob) bool {
+	return a.Kind == b.Kind && a.Rows == b.Rows && a.Cols == b.Cols && bytes.Equal(content(a), content(b))
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func checksum(b *format.Blob) uint64 {
+	return uint64(crc32.Checksum(content(b), castagnoli))<<32 | uint64(uint32(b.Rows*31+b.Cols*7+int(b.Kind)))
+}
+
+// content is the memory of the elements, so that -0 and 0 differ.
+func content(b *format.Blob) []byte {
+	return slices.Concat(raw(b.I8), raw(b.I32), raw(b.F32))
+}
+
+func raw[T int8 | int32 | float32](v []T) []byte {
+	var zero T
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), len(v)*int(unsafe.Sizeof(zero)))
+}
+
+func (b *builder) integers(role format.Role, v []int32) {
+	b.arg(role, format.Blob{Kind: format.VecI32, Rows: len(v), Cols: 1, I32: v})
 }
 
 // vector stores v without what is too small to matter, except in factors, where a file must not hold such.
@@ -152,47 +189,107 @@ func filled(v float32, n int) []float32 {
 func (b *builder) op(op *Op, scheme format.Scheme, limit []float32) error {
 	b.f.Ops = append(b.f.Ops, format.Op{Kind: op.Kind, Scheme: scheme, Flags: op.Flags, Name: op.Name, Hidden: op.Hidden, In: op.In, Out: op.Out})
 	b.at = &b.f.Ops[len(b.f.Ops)-1]
-	in, h := op.In[0].Width, op.Hidden
-	hp := kernels.Align(h, kernels.UnitBlock)
+	if op.Dims != nil {
+		b.integers(format.RoleDims, op.Dims)
+	}
+	if op.Params != nil {
+		b.vector(format.RoleParams, op.Params)
+	}
 	switch op.Kind {
 	case format.Affine:
 		b.vector(format.RoleScale, op.Scale)
 		b.vector(format.RoleShift, op.Shift)
-	case format.Dense:
-		b.matrix(format.RoleW, format.RoleWScale, op.W, op.Out.Width, in, limit)
-		b.vector(format.RoleBias, orZero(op.B, op.Out.Width))
-		b.inverse(format.RoleXInv, limit)
-	case format.LSTM, format.GRU, format.RNN:
-		n := b.at.Gates()
-		hLimit := filled(1, h)
-		if op.Flags&format.FlagReLU != 0 && scheme != format.F32 {
-			hLimit = limit[in:]
-			limit = limit[:in]
-		}
-		b.matrix(format.RoleW, format.RoleWScale, gateRows(op.W, 0, n, h, in), n*hp, in, limit)
-		if op.Flags&format.FlagResetBefore != 0 {
-			b.matrix(format.RoleU, format.RoleUScale, gateRows(op.U, 0, 2, h, h), 2*hp, h, hLimit)
-			b.matrix(format.RoleUn, format.RoleUnScale, gateRows(op.U, 2, 1, h, h), hp, h, hLimit)
-		} else {
-			b.matrix(format.RoleU, format.RoleUScale, gateRows(op.U, 0, n, h, h), n*hp, h, hLimit)
-		}
-		b.vector(format.RoleBias, gateRows(op.B, 0, n, h, 1))
-		if op.Kind == format.GRU && op.Flags&format.FlagResetBefore == 0 {
-			b.vector(format.RoleBiasH, gateRows(op.BH, 0, n, h, 1))
-		}
-		if op.Peep != nil {
-			b.vector(format.RolePeep, gateRows(op.Peep, 0, 3, h, 1))
-		}
+	case format.Const:
+		b.vector(format.RoleBias, op.B)
+	case format.Gather:
+		b.integers(format.RoleIndex, op.Index)
+	case format.Recall:
 		if op.H0 != nil {
 			b.vector(format.RoleH0, op.H0)
 		}
-		if op.C0 != nil {
-			b.vector(format.RoleC0, op.C0)
-		}
-		b.inverse(format.RoleXInv, limit)
-		b.inverse(format.RoleHInv, hLimit)
+	case format.Dense:
+		b.dense(op, limit)
+	case format.Conv:
+		b.conv(op, limit)
+	case format.LSTM, format.GRU, format.RNN:
+		b.cell(op, limit)
 	}
 	return nil
+}
+
+func (b *builder) dense(op *Op, limit []float32) {
+	n := op.Blocks()
+	out := op.Out.Width / n
+	b.matrix(format.RoleW, format.RoleWScale, op.W, out, op.In[0].Width/n, limit)
+	b.vector(format.RoleBias, orZero(op.B, out))
+	b.inverse(format.RoleXInv, limit)
+}
+
+func (b *builder) conv(op *Op, limit []float32) {
+	w, err := format.ParseWindow(op.Dims) // validated before
+	if err != nil {
+		panic(err)
+	}
+	_, points, kernel := w.Points()
+	out := op.Out.Width / points
+	b.vector(format.RoleBias, orZero(op.B, out))
+	if w.Groups > 1 {
+		b.vector(format.RoleW, op.W)
+		return
+	}
+	b.matrix(format.RoleW, format.RoleWScale, op.W, out, kernel*w.Channels, limit)
+	b.inverse(format.RoleXInv, limit)
+}
+
+func (b *builder) cell(op *Op, limit []float32) {
+	in, h := op.In[0].Width/max(op.Blocks(), 1), op.Hidden
+	hp := kernels.Align(h, kernels.UnitBlock)
+	n := b.at.Gates()
+	hLimit := filled(1, h)
+	if !op.bounded() && b.at.Scheme != format.F32 {
+		hLimit = limit[in:]
+		limit = limit[:in]
+	}
+	b.matrix(format.RoleW, format.RoleWScale, gateRows(op.W, 0, n, h, in), n*hp, in, limit)
+	if op.Flags&format.FlagResetBefore != 0 {
+		b.matrix(format.RoleU, format.RoleUScale, gateRows(op.U, 0, 2, h, h), 2*hp, h, hLimit)
+		b.matrix(format.RoleUn, format.RoleUnScale, gateRows(op.U, 2, 1, h, h), hp, h, hLimit)
+	} else {
+		b.matrix(format.RoleU, format.RoleUScale, gateRows(op.U, 0, n, h, h), n*hp, h, hLimit)
+	}
+	b.vector(format.RoleBias, gateRows(op.B, 0, n, h, 1))
+	if op.Kind == format.GRU && op.Flags&format.FlagResetBefore == 0 {
+		b.vector(format.RoleBiasH, gateRows(op.BH, 0, n, h, 1))
+	}
+	if op.Peep != nil {
+		b.vector(format.RolePeep, gateRows(op.Peep, 0, 3, h, 1))
+	}
+	if op.H0 != nil {
+		b.vector(format.RoleH0, op.H0)
+	}
+	if op.C0 != nil {
+		b.vector(format.RoleC0, op.C0)
+	}
+	b.activations(op)
+	b.inverse(format.RoleXInv, limit)
+	b.inverse(format.RoleHInv, hLimit)
+}
+
+func (b *builder) activations(op *Op) {
+	if op.Acts == nil {
+		return
+	}
+	kinds := make([]int32, len(op.Acts))
+	for i, a := range op.Acts {
+		kinds[i] = int32(a)
+	}
+	b.integers(format.RoleActs, kinds)
+	b.vector(format.RoleActParams, op.ActParams)
+}
+
+// products reports whether the operation can have an int8 scheme.
+func (op *Op) products() bool {
+	return op.Kind.Products() && !(op.Kind == format.Conv && op.Dims[1] > 1)
 }
 
 func orZero(v []float32, n int) []float32 {

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
+	"github.com/recur-go/recur/kernels"
 	"github.com/recur-go/recur/runtime/format"
 )
 
@@ -29,6 +31,10 @@ type Graph struct {
 //	gru     W [3H, I], U [3H, H], B [3H] on the input side, BH [3H] on the hidden side, gates z r n; H0 [H]
 //	rnn     W [H, I], U [H, H], B [H]; H0 [H]
 //
+// A convolution has W [O, kernel points, channels of a group] and B [O], dense ones over Blocks parts of their input the W and B of a
+// part; constants have B. Dims, Params and Index are the file's arguments of these names. Acts are the activations of a cell, with Clip
+// and the parameters of each in ActParams; nil is the usual ones.
+//
 // A nil B, BH, Peep, H0 or C0 is zero. Matrices are row-major. The gate order is fixed; importers permute.
 type Op struct {
 	Kind         format.Kind
@@ -42,6 +48,44 @@ type Op struct {
 	Peep         []float32
 	H0, C0       []float32
 	Scale, Shift []float32
+	Dims         []int32
+	Params       []float32
+	Index        []int32
+	Acts         []kernels.Activation
+	ActParams    []float32
+}
+
+// Blocks is format.File.Blocks.
+func (op *Op) Blocks() int {
+	switch {
+	case (op.Kind.Recurrent() || op.Kind == format.Dense) && len(op.Dims) > 0:
+		return int(op.Dims[0])
+	case op.Kind == format.Dense:
+		return 1
+	}
+	return 0
+}
+
+// bounded reports whether the hidden state of a recurrent operation lies in [-1, 1].
+func (op *Op) bounded() bool {
+	if len(op.In) > 1 || op.Flags&format.FlagReLU != 0 {
+		return false
+	}
+	if len(op.Acts) == 0 {
+		return true
+	}
+	in := func(a kernels.Activation) bool {
+		return a == kernels.ActSigmoid || a == kernels.ActTanh || a == kernels.ActHardSigmoid || a == kernels.ActSoftsign
+	}
+	if op.Kind == format.LSTM { // h is the product of the gate and the output
+		return in(op.Acts[0]) && in(op.Acts[2])
+	}
+	for _, a := range op.Acts {
+		if !in(a) {
+			return false
+		}
+	}
+	return true
 }
 
 // validate checks the lengths that Build relies on; the file's own validation checks the rest.
@@ -55,15 +99,18 @@ func (g *Graph) validate() error {
 }
 
 func (op *Op) validate(g *Graph) error {
-	if len(op.In) != 1 {
-		return fmt.Errorf("%d inputs, want 1", len(op.In))
-	}
-	for _, r := range []format.Ref{op.In[0], op.Out} {
+	for _, r := range append(slices.Clone(op.In), op.Out) {
 		if r.Value < 0 || r.Value >= len(g.Values) || r.Offset < 0 || r.Width < 1 || r.Offset+r.Width > g.Values[r.Value].Width {
 			return fmt.Errorf("channels %d to %d of value %d do not exist", r.Offset, r.Offset+r.Width, r.Value)
 		}
 	}
+	if len(op.In) == 0 {
+		return finite("B", op.B)
+	}
 	in, out, h := op.In[0].Width, op.Out.Width, op.Hidden
+	if n := op.Blocks(); n > 1 {
+		in, out = in/n, out/n
+	}
 	type tensor struct {
 		name     string
 		v        []float32
@@ -76,6 +123,13 @@ func (op *Op) validate(g *Graph) error {
 		want = []tensor{{"scale", op.Scale, in, true}, {"shift", op.Shift, in, true}}
 	case format.Dense:
 		want = []tensor{{"W", op.W, out * in, true}, {"B", op.B, out, false}}
+	case format.Conv:
+		w, err := format.ParseWindow(op.Dims)
+		if err != nil {
+			return err
+		}
+		_, points, kernel := w.Points()
+		want = []tensor{{"W", op.W, out / points * kernel * w.Channels / w.Groups, true}, {"B", op.B, out / points, false}}
 	case format.LSTM, format.GRU, format.RNN:
 		n := (&format.Op{Kind: op.Kind}).Gates()
 		want = []tensor{{"W", op.W, n * h * in, true}, {"U", op.U, n * h * h, true}, {"B", op.B, n * h, false}, {"BH", op.BH, n * h, false},
@@ -88,10 +142,17 @@ func (op *Op) validate(g *Graph) error {
 		if len(t.v) != t.n && (t.required || t.v != nil) {
 			return fmt.Errorf("%s holds %d values, want %d", t.name, len(t.v), t.n)
 		}
-		for i, v := range t.v {
-			if v != v || v > math.MaxFloat32 || v < -math.MaxFloat32 {
-				return fmt.Errorf("%s: value %d is %v", t.name, i, v)
-			}
+		if err := finite(t.name, t.v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func finite(name string, v []float32) error {
+	for i, x := range v {
+		if x != x || x > math.MaxFloat32 || x < -math.MaxFloat32 {
+			return fmt.Errorf("%s: value %d is %v", name, i, x)
 		}
 	}
 	return nil

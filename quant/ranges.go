@@ -3,6 +3,7 @@ package quant
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/recur-go/recur/runtime"
 	"github.com/recur-go/recur/runtime/format"
@@ -32,18 +33,45 @@ func inputRanges(g *Graph, o Options) ([][]float32, error) {
 	}
 	ranges := make([][]float32, len(g.Ops))
 	walkRanges(g, input, func(i int, in []float32) []float32 {
-		if g.Ops[i].Flags&format.FlagReLU != 0 {
-			in = append(floored(in), floored(outputs[i])...)
-		} else {
-			in = floored(in)
+		if g.Ops[i].products() {
+			ranges[i] = g.Ops[i].limits(in, outputs[i])
 		}
-		ranges[i] = in
 		return outputs[i]
 	})
 	return ranges, nil
 }
 
-// walkRanges calls f for each operation with the magnitudes of what it reads; f returns those of what it writes.
+// limits is what Build wants to know of an operation's input: the magnitude of each column of its matrix, and then, where the hidden state
+// has no bound of its own, that of each unit.
+func (op *Op) limits(in, out []float32) []float32 {
+	switch {
+	case op.Kind == format.Conv:
+		w, err := format.ParseWindow(op.Dims)
+		if err != nil {
+			return nil
+		}
+		_, _, kernel := w.Points()
+		return slices.Repeat(floored(most(in, w.Channels)), kernel)
+	case op.Kind == format.Dense:
+		return floored(most(in, len(in)/op.Blocks()))
+	}
+	x := floored(most(in[:op.In[0].Width], op.In[0].Width/max(op.Blocks(), 1)))
+	if op.bounded() {
+		return x
+	}
+	n := max(op.Blocks(), 1) * op.Hidden
+	h := append(slices.Clone(out[:n]), in[op.In[0].Width:min(len(in), op.In[0].Width+op.Hidden)]...)
+	return append(x, floored(most(h, op.Hidden))...)
+}
+
+// most folds rows of the given width to the largest of each column.
+func most(v []float32, width int) []float32 {
+	out := make([]float32, width)
+	widen(out, v)
+	return out
+}
+
+// walkRanges calls f for each operation with the magnitudes of what it reads, its inputs side by side; f returns those of what it writes.
 func walkRanges(g *Graph, input []float32, f func(op int, in []float32) []float32) {
 	values := make([][]float32, len(g.Values))
 	for i, v := range g.Values {
@@ -51,9 +79,14 @@ func walkRanges(g *Graph, input []float32, f func(op int, in []float32) []float3
 	}
 	copy(values[0], input)
 	for i := range g.Ops {
-		in, out := g.Ops[i].In[0], g.Ops[i].Out
-		x := append([]float32(nil), values[in.Value][in.Offset:][:in.Width]...)
-		copy(values[out.Value][out.Offset:][:out.Width], f(i, x))
+		var x []float32
+		for _, in := range g.Ops[i].In {
+			x = append(x, values[in.Value][in.Offset:][:in.Width]...)
+		}
+		out := g.Ops[i].Out
+		if y := f(i, x); g.Ops[i].Kind != format.Store {
+			copy(values[out.Value][out.Offset:][:out.Width], y)
+		}
 	}
 }
 
@@ -122,21 +155,39 @@ func boundRanges(g *Graph, input []float32) (outputs [][]float32, err error) {
 				out[k] = abs(op.Scale[k])*in[k] + abs(op.Shift[k])
 			case format.Dense:
 				if op.B != nil {
-					out[k] = abs(op.B[k])
+					out[k] = abs(op.B[k%len(op.B)])
 				}
-				for c, r := range in {
-					out[k] += abs(op.W[k*len(in)+c]) * r
+				width := len(in) / op.Blocks()
+				rows := len(out) / op.Blocks()
+				for c, r := range in[k/rows*width:][:width] {
+					out[k] += abs(op.W[k%rows*width+c]) * r
 				}
-			case format.ReLU, format.Last, format.First, format.Mean, format.Max:
+			case format.ReLU, format.Last, format.First, format.Mean, format.Max, format.Abs, format.LeakyReLU:
 				out[k] = in[k]
 			case format.LogSoftmax:
 				out[k] = float32(math.Log(float64(len(in)))) + 2*in[k]
-			default:
+			case format.Gather:
+				out[k] = in[op.Index[k]]
+			case format.Const:
+				out[k] = abs(op.B[k])
+			case format.Add, format.Sub:
+				out[k] = in[k%op.In[0].Width] + in[op.In[0].Width+k%op.In[1].Width]
+			case format.Mul:
+				out[k] = in[k%op.In[0].Width] * in[op.In[0].Width+k%op.In[1].Width]
+			case format.Clip:
+				out[k] = max(abs(op.Params[0]), abs(op.Params[1]))
+			case format.Store:
+			case format.Sigmoid, format.Tanh, format.Softmax, format.Less, format.Equal, format.HardSigmoid, format.Softsign, format.Erf,
+				format.LSTM, format.GRU, format.RNN:
 				out[k] = 1
+			default:
+				if err == nil {
+					err = fmt.Errorf("operation %d (%v %q): its output has no bound of its own: give calibration data", i, op.Kind, op.Name)
+				}
 			}
 		}
-		if op.Flags&format.FlagReLU != 0 && err == nil {
-			err = fmt.Errorf("operation %d (%v %q): the hidden state of a ReLU cell has no bound: give calibration data", i, op.Kind, op.Name)
+		if op.Kind.Recurrent() && (!op.bounded() || op.Flags&format.FlagCell != 0) && err == nil {
+			err = fmt.Errorf("operation %d (%v %q): its state has no bound of its own: give calibration data", i, op.Kind, op.Name)
 		}
 		outputs[i] = out
 		return out

@@ -18,6 +18,8 @@ type cell struct {
 	biasH  []float32
 	peep   []float32
 	h0, c0 []float32
+	blocks int // time steps side by side in its input; 0 if they are those of the session
+	gen    *kernels.General
 }
 
 func newCell(m *Model, op *format.Op) (*cell, error) {
@@ -48,12 +50,28 @@ func newCell(m *Model, op *format.Op) (*cell, error) {
 	if b := f.Arg(op, format.RoleC0); b != nil {
 		c.c0 = b.F32
 	}
+	c.blocks = f.Blocks(op)
+	c.gen = general(f, op)
 	p.state += c.units
 	if op.Kind == format.LSTM {
 		p.state += c.units
 	}
 	p.hidden = max(p.hidden, c.units, c.u.rows)
 	return c, nil
+}
+
+// general is what the cell's activations are, or nil for the usual ones.
+func general(f *format.File, op *format.Op) *kernels.General {
+	kinds := f.Arg(op, format.RoleActs)
+	if kinds == nil {
+		return nil
+	}
+	v := f.Arg(op, format.RoleActParams).F32
+	var fn [3]kernels.Function
+	for i, k := range kinds.I32 {
+		fn[i] = kernels.Function{Kind: kernels.Activation(k), Alpha: v[1+2*i], Beta: v[2+2*i]}
+	}
+	return &kernels.General{Gate: fn[0], Cell: fn[1], Output: fn[2], Clip: v[0], Coupled: op.Flags&format.FlagCoupled != 0}
 }
 
 func (c *cell) reset(s *Session) {
@@ -69,6 +87,12 @@ func (c *cell) reset(s *Session) {
 
 // run takes the input products of a block of steps through the weights together, then steps.
 func (c *cell) run(s *Session, n int) {
+	if c.blocks > 0 {
+		for t := range n {
+			c.inner(s, t)
+		}
+		return
+	}
 	reverse := c.op.Flags&format.FlagReverse != 0
 	for done := 0; done < n; {
 		k := min(n-done, blockSteps)
@@ -83,9 +107,53 @@ func (c *cell) run(s *Session, n int) {
 				j = k - 1 - j
 			}
 			h := c.step(s, s.gates[j*c.w.rows:][:c.w.rows])
-			copy(s.at(c.out, t+j), h)
+			y := s.at(c.out, t+j)
+			copy(y[:c.op.Hidden], h)
+			c.copyCell(s, y)
 		}
 		done += k
+	}
+}
+
+// copyCell writes the cell state to the end of y if the operation puts it out.
+func (c *cell) copyCell(s *Session, y []float32) {
+	if c.op.Flags&format.FlagCell != 0 {
+		copy(y[len(y)-c.op.Hidden:], s.state[c.state+c.units:])
+	}
+}
+
+// inner runs the steps that lie side by side in step t of the session, from the initial state on.
+func (c *cell) inner(s *Session, t int) {
+	c.start(s, t)
+	x, y, h := s.at(c.in, t), s.at(c.out, t), c.op.Hidden
+	width := len(x) / c.blocks
+	reverse := c.op.Flags&format.FlagReverse != 0
+	for done := 0; done < c.blocks; {
+		k := min(c.blocks-done, blockSteps)
+		from := done
+		if reverse {
+			from = c.blocks - done - k
+		}
+		c.w.mul(s, s.gates, c.bias, x[from*width:], width, k)
+		for j := range k {
+			if reverse {
+				j = k - 1 - j
+			}
+			copy(y[(from+j)*h:][:h], c.step(s, s.gates[j*c.w.rows:][:c.w.rows]))
+		}
+		done += k
+	}
+	c.copyCell(s, y)
+}
+
+// start sets the state to the initial one, or to that among the operation's inputs.
+func (c *cell) start(s *Session, t int) {
+	c.reset(s)
+	if len(c.op.In) > 1 {
+		copy(s.state[c.state:][:c.op.Hidden], s.at(c.op.In[1], t))
+	}
+	if len(c.op.In) > 2 {
+		copy(s.state[c.state+c.units:][:c.op.Hidden], s.at(c.op.In[2], t))
 	}
 }
 
@@ -96,28 +164,51 @@ func (c *cell) step(s *Session, z []float32) []float32 {
 	case format.LSTM:
 		m := s.state[c.state+c.units:][:c.units]
 		c.u.mul(s, z, z, h, 0, 1)
-		if c.peep != nil {
+		switch {
+		case c.gen != nil:
+			c.gen.LSTM(h, m, z, c.peep)
+		case c.peep != nil:
 			kernels.LSTMPeephole(h, m, z, c.peep)
-		} else {
+		default:
 			kernels.LSTM(h, m, z)
 		}
 	case format.GRU:
-		if c.op.Flags&format.FlagResetBefore == 0 {
-			c.u.mul(s, s.hidden, c.biasH, h, 0, 1)
-			kernels.GRU(h, z, s.hidden)
-			break
-		}
-		c.u.mul(s, s.hidden, s.zeros, h, 0, 1)
-		kernels.GRUReset(s.rh[:c.units], h, z, s.hidden)
-		c.un.mul(s, s.cand, s.zeros, s.rh, 0, 1)
-		kernels.GRUUpdate(h, z, s.hidden, s.cand)
+		c.gru(s, h, z)
 	case format.RNN:
 		c.u.mul(s, z, z, h, 0, 1)
-		if c.op.Flags&format.FlagReLU != 0 {
+		switch {
+		case c.gen != nil:
+			c.gen.RNN(h, z)
+		case c.op.Flags&format.FlagReLU != 0:
 			kernels.RNNReLU(h, z)
-		} else {
+		default:
 			kernels.RNN(h, z)
 		}
 	}
 	return h
+}
+
+func (c *cell) gru(s *Session, h, z []float32) {
+	g := c.gen
+	if c.op.Flags&format.FlagResetBefore == 0 {
+		c.u.mul(s, s.hidden, c.biasH, h, 0, 1)
+		if g != nil {
+			g.GRU(h, z, s.hidden)
+			return
+		}
+		kernels.GRU(h, z, s.hidden)
+		return
+	}
+	c.u.mul(s, s.hidden, s.zeros, h, 0, 1)
+	if g != nil {
+		g.GRUReset(s.rh[:c.units], h, z, s.hidden)
+	} else {
+		kernels.GRUReset(s.rh[:c.units], h, z, s.hidden)
+	}
+	c.un.mul(s, s.cand, s.zeros, s.rh, 0, 1)
+	if g != nil {
+		g.GRUUpdate(h, z, s.hidden, s.cand)
+		return
+	}
+	kernels.GRUUpdate(h, z, s.hidden, s.cand)
 }

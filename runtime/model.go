@@ -13,12 +13,14 @@ import (
 
 // Model is a network, safe for concurrent use.
 type Model struct {
-	file   *format.File
-	nodes  []node
-	plan   plan
-	twoWay bool
-	id     uint32
-	unmap  func() error
+	file     *format.File
+	nodes    []node
+	plan     plan
+	twoWay   bool
+	recalls  map[format.Ref]int // place of the state of every Recall
+	feedback bool               // a step reads what the one before has stored
+	id       uint32
+	unmap    func() error
 }
 
 // plan holds the sizes that a session needs.
@@ -31,6 +33,7 @@ type plan struct {
 	cols   int   // int8 activations, one column
 	gates  int   // float32 gate sums, one column
 	hidden int   // largest hidden size, padded
+	patch  int   // float32 values that a convolution sees at one point
 }
 
 // Option changes how a model is opened.
@@ -126,7 +129,7 @@ func (m *Model) PerStep() bool { return m.file.Values[m.file.Output].PerStep }
 func (m *Model) TwoWay() bool { return m.twoWay }
 
 func build(f *format.File) (*Model, error) {
-	m := &Model{file: f}
+	m := &Model{file: f, recalls: map[format.Ref]int{}}
 	p := &m.plan
 	p.base = make([]int, len(f.Values))
 	for i, v := range f.Values {
@@ -147,14 +150,15 @@ func build(f *format.File) (*Model, error) {
 			return nil, fmt.Errorf("operation %d (%v %q): %w", i, op.Kind, op.Name, err)
 		}
 		m.nodes = append(m.nodes, n)
-		m.twoWay = m.twoWay || op.Flags&format.FlagReverse != 0
+		m.twoWay = m.twoWay || op.Flags&format.FlagReverse != 0 && f.Blocks(op) == 0
+		m.feedback = m.feedback || op.Kind == format.Recall
 	}
 	return m, nil
 }
 
 func (m *Model) sessionBytes() int64 {
 	p := &m.plan
-	return 4*int64(p.state+p.fixed+4*p.hidden) + blockSteps*(4*int64(p.width+2*p.sums+p.gates)+2*int64(p.cols))
+	return 4*int64(p.state+p.fixed+4*p.hidden) + blockSteps*(4*int64(p.width+2*p.sums+p.gates+p.patch)+2*int64(p.cols))
 }
 
 const cacheLine = 64

@@ -1,9 +1,6 @@
 package runtime
 
-import (
-	"github.com/recur-go/recur/kernels"
-	"github.com/recur-go/recur/runtime/format"
-)
+import "github.com/recur-go/recur/runtime/format"
 
 // node is an operation made ready to run: n steps of its input to n steps of its output, where the session has run s.steps before.
 type node interface {
@@ -21,25 +18,27 @@ func newNode(m *Model, op *format.Op) (node, error) {
 	case format.Affine:
 		return &affine{in: op.In[0], out: op.Out, scale: f.Arg(op, format.RoleScale).F32, shift: f.Arg(op, format.RoleShift).F32}, nil
 	case format.Dense:
-		l, err := newLinear(m, op, format.RoleW, format.RoleWScale, format.RoleXInv)
-		return &dense{in: op.In[0], out: op.Out, w: l, bias: padded(f.Arg(op, format.RoleBias).F32, l.rows)}, err
+		return newDense(m, op)
+	case format.Conv:
+		return newConv(m, op)
+	case format.MaxPool, format.MeanPool:
+		return newWindowPool(m, op)
 	case format.LSTM, format.GRU, format.RNN:
 		return newCell(m, op)
-	case format.Sigmoid:
-		return &unary{in: op.In[0], out: op.Out, f: kernels.Sigmoid}, nil
-	case format.Tanh:
-		return &unary{in: op.In[0], out: op.Out, f: kernels.Tanh}, nil
-	case format.ReLU:
-		return &unary{in: op.In[0], out: op.Out, f: kernels.ReLU}, nil
-	case format.Softmax:
-		return &unary{in: op.In[0], out: op.Out, f: kernels.Softmax}, nil
-	case format.LogSoftmax:
-		return &unary{in: op.In[0], out: op.Out, f: kernels.LogSoftmax}, nil
-	default: // the file is valid, so this is pooling
+	case format.Last, format.First, format.Mean, format.Max:
 		p := &pool{kind: op.Kind, in: op.In[0], out: op.Out, state: m.plan.state}
 		m.plan.state += op.Out.Width
 		return p, nil
+	case format.Const:
+		return &constant{out: op.Out, y: f.Arg(op, format.RoleBias).F32}, nil
+	case format.Gather:
+		return newGather(m, op), nil
+	case format.Recall:
+		return newRecall(m, op), nil
+	case format.Store:
+		return &store{in: op.In[0], state: m.recalls[op.Out]}, nil
 	}
+	return newPure(m, op), nil
 }
 
 type affine struct {
@@ -57,32 +56,45 @@ func (a *affine) run(s *Session, n int) {
 	}
 }
 
-type unary struct {
-	stateless
-	in, out format.Ref
-	f       func(y, x []float32)
-}
-
-func (u *unary) run(s *Session, n int) {
-	for t := range n {
-		u.f(s.at(u.out, t), s.at(u.in, t))
-	}
-}
-
 type dense struct {
 	stateless
 	in, out format.Ref
 	w       linear
 	bias    []float32
+	blocks  int
+}
+
+func newDense(m *Model, op *format.Op) (*dense, error) {
+	l, err := newLinear(m, op, format.RoleW, format.RoleWScale, format.RoleXInv)
+	return &dense{in: op.In[0], out: op.Out, w: l, bias: padded(m.file.Arg(op, format.RoleBias).F32, l.rows), blocks: m.file.Blocks(op)}, err
 }
 
 func (d *dense) run(s *Session, n int) {
+	if d.blocks > 1 {
+		for t := range n {
+			d.block(s, t)
+		}
+		return
+	}
 	for t := 0; t < n; t += blockSteps {
 		k := min(n-t, blockSteps)
 		x, stride := s.rows(d.in, t)
 		d.w.mul(s, s.gates, d.bias, x, stride, k)
 		for j := range k {
 			copy(s.at(d.out, t+j), s.gates[j*d.w.rows:])
+		}
+	}
+}
+
+// block multiplies the blocks of one step.
+func (d *dense) block(s *Session, t int) {
+	x, y := s.at(d.in, t), s.at(d.out, t)
+	in, out := len(x)/d.blocks, len(y)/d.blocks
+	for i := 0; i < d.blocks; i += blockSteps {
+		k := min(d.blocks-i, blockSteps)
+		d.w.mul(s, s.gates, d.bias, x[i*in:], in, k)
+		for j := range k {
+			copy(y[(i+j)*out:][:out], s.gates[j*d.w.rows:])
 		}
 	}
 }

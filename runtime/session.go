@@ -31,6 +31,7 @@ type Session struct {
 	rh     []float32 // reset gate times hidden state, of a GRU with FlagResetBefore
 	cand   []float32 // its product with the candidate's weights
 	zeros  []float32
+	patch  []float32 // what a convolution sees at blockSteps points
 	tap    func(op, t, n int, y []float32)
 	tapped []float32
 }
@@ -48,6 +49,7 @@ func (m *Model) NewSession() *Session {
 		rh:     aligned[float32](p.hidden),
 		cand:   aligned[float32](p.hidden),
 		zeros:  aligned[float32](p.hidden),
+		patch:  aligned[float32](blockSteps * p.patch),
 	}
 	s.reserve(blockSteps)
 	s.Reset()
@@ -126,7 +128,10 @@ func (s *Session) Run(xs, ys []float32) error {
 		return err
 	}
 	size := blockSteps
-	if s.m.twoWay {
+	switch {
+	case s.m.feedback:
+		size = 1
+	case s.m.twoWay:
 		s.Reset()
 		s.reserve(n)
 		size = n
@@ -159,7 +164,7 @@ func (s *Session) block(x []float32, n int) {
 	s.input = x
 	for i, node := range s.m.nodes {
 		k := n
-		if !s.m.file.Values[s.m.file.Ops[i].In[0].Value].PerStep {
+		if !s.m.file.PerStep(&s.m.file.Ops[i]) {
 			k = 1
 		}
 		node.run(s, k)

@@ -276,9 +276,12 @@ func decodeBlobs(r *reader, f *File, weights []byte) {
 		}
 		next = start + int(n*size)
 		data := weights[start:next]
-		if b.Kind == MatI8 {
+		switch b.Kind {
+		case MatI8:
 			b.I8 = int8s(data)
-		} else {
+		case VecI32:
+			b.I32 = int32s(data)
+		default:
 			b.F32 = float32s(data)
 		}
 		f.Blobs = append(f.Blobs, b)
@@ -290,9 +293,8 @@ func decodeBlobs(r *reader, f *File, weights []byte) {
 
 // elements returns the number of stored elements and their size in bytes, or a negative number for an impossible shape.
 func (b *Blob) elements() (n, size int64) {
-	const most = 1 << 30
 	rows, cols := int64(b.Rows), int64(b.Cols)
-	if rows <= 0 || cols <= 0 || rows > most || cols > most || rows*cols > most {
+	if rows <= 0 || cols <= 0 || rows > maxElements || cols > maxElements || rows*cols > maxElements {
 		return -1, 1
 	}
 	switch b.Kind {
@@ -303,7 +305,7 @@ func (b *Blob) elements() (n, size int64) {
 		return int64(kernels.PackedI8(b.Rows, b.Cols)), 1
 	case MatF32:
 		return int64(kernels.PackedF32(b.Rows, b.Cols)), 4
-	case VecF32:
+	case VecF32, VecI32:
 		if cols == 1 {
 			return rows, 4
 		}
@@ -336,8 +338,18 @@ func float32s(b []byte) []float32 {
 	return f
 }
 
+func int32s(b []byte) []int32 {
+	v := make([]int32, len(b)/4)
+	for i := range v {
+		v[i] = int32(binary.LittleEndian.Uint32(b[4*i:]))
+	}
+	return v
+}
+
 func (k BlobKind) String() string {
 	switch k {
+	case VecI32:
+		return "int32 vector"
 	case VecF32:
 		return "vector"
 	case MatI8:

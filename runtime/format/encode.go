@@ -149,11 +149,11 @@ func encodeBlobs(w, weights *writer, blobs []Blob) {
 		w.u32(b.Rows)
 		w.u32(b.Cols)
 		w.u64(len(weights.b))
-		if b.Kind == MatI8 {
-			for _, v := range b.I8 {
-				weights.b = append(weights.b, byte(v))
-			}
-			continue
+		for _, v := range b.I8 {
+			weights.b = append(weights.b, byte(v))
+		}
+		for _, v := range b.I32 {
+			weights.u32(int(v))
 		}
 		for _, v := range b.F32 {
 			weights.f32(v)

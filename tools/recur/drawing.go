@@ -108,14 +108,17 @@ func levelOf(level []int, i int) int {
 func levels(f *format.File) (level []int, before [][]int) {
 	level, before = make([]int, len(f.Ops)), make([][]int, len(f.Ops))
 	for i := range f.Ops {
-		in := f.Ops[i].In[0]
-		if in.Value == 0 {
-			before[i] = []int{len(f.Ops)}
-		}
-		for k := range f.Ops[:i] {
-			if out := f.Ops[k].Out; out.Value == in.Value && out.Offset < in.Offset+in.Width && in.Offset < out.Offset+out.Width {
-				before[i] = append(before[i], k)
-				level[i] = max(level[i], level[k]+1)
+		for _, in := range f.Ops[i].In {
+			if in.Value == 0 && !slices.Contains(before[i], len(f.Ops)) {
+				before[i] = append(before[i], len(f.Ops))
+			}
+			for k := range f.Ops[:i] {
+				out := f.Ops[k].Out
+				overlap := out.Value == in.Value && out.Offset < in.Offset+in.Width && in.Offset < out.Offset+out.Width
+				if overlap && f.Ops[k].Kind != format.Store && !slices.Contains(before[i], k) {
+					before[i] = append(before[i], k)
+					level[i] = max(level[i], level[k]+1)
+				}
 			}
 		}
 	}

@@ -175,14 +175,13 @@ func describe(path string, m *runtime.Model) *report {
 }
 
 func describeOp(f *format.File, op *format.Op) operation {
-	in := op.In[0]
-	o := operation{Kind: op.Kind.String(), Name: op.Name, Scheme: op.Scheme.String(), In: in.Width, Out: op.Out.Width, Hidden: op.Hidden,
-		PerStep: f.Values[in.Value].PerStep}
+	o := operation{Kind: op.Kind.String(), Name: op.Name, Scheme: op.Scheme.String(), In: op.Inputs(), Out: op.Out.Width, Hidden: op.Hidden,
+		PerStep: f.PerStep(op)}
 	o.Gates = map[format.Kind]string{format.LSTM: "i f g o", format.GRU: "z r n", format.RNN: "h"}[op.Kind]
 	o.Parameters, o.MultiplyAdds = parameters(f, op)
 	for _, a := range op.Args {
 		b := &f.Blobs[a.Blob]
-		o.Bytes += len(b.I8) + 4*len(b.F32)
+		o.Bytes += len(b.I8) + 4*len(b.F32) + 4*len(b.I32)
 	}
 	for _, n := range []struct {
 		set  bool
@@ -193,6 +192,11 @@ func describeOp(f *format.File, op *format.Op) operation {
 		{op.Flags&format.FlagReLU != 0, "relu"},
 		{f.Arg(op, format.RolePeep) != nil, "peepholes"},
 		{f.Arg(op, format.RoleH0) != nil || f.Arg(op, format.RoleC0) != nil, "initial state"},
+		{op.Flags&format.FlagCoupled != 0, "coupled gates"},
+		{op.Flags&format.FlagCell != 0, "cell state"},
+		{op.Kind.Recurrent() && f.Blocks(op) > 0, fmt.Sprintf("%d steps a call", f.Blocks(op))},
+		{op.Kind == format.Dense && f.Blocks(op) > 1, fmt.Sprintf("%d times", f.Blocks(op))},
+		{f.Arg(op, format.RoleActs) != nil, "other activations"},
 	} {
 		if n.set {
 			o.Notes = append(o.Notes, n.note)
@@ -203,15 +207,28 @@ func describeOp(f *format.File, op *format.Op) operation {
 
 // parameters counts the trained numbers of an operation, without padding and scales, and the multiply-adds of its products.
 func parameters(f *format.File, op *format.Op) (count, products int) {
-	in, out, h, g := op.In[0].Width, op.Out.Width, op.Hidden, op.Gates()
-	switch op.Kind {
-	case format.Affine:
+	h, g := op.Hidden, op.Gates()
+	var in int
+	if len(op.In) > 0 {
+		in = op.In[0].Width
+	}
+	switch {
+	case op.Kind == format.Affine:
 		return 2 * in, 0
-	case format.Dense:
-		return out*in + out, out * in
-	case format.LSTM, format.GRU, format.RNN:
-		products = g * h * (in + h)
-		count = products + g*h
+	case op.Kind == format.Const:
+		return op.Out.Width, 0
+	case op.Kind == format.Dense:
+		n := f.Blocks(op)
+		in, out := in/n, op.Out.Width/n
+		return out*in + out, n * out * in
+	case op.Kind == format.Conv:
+		return convolution(f, op)
+	case op.Kind == format.MatMul:
+		return 0, op.Out.Width * int(f.Dims(op)[2])
+	case op.Kind.Recurrent():
+		n := max(f.Blocks(op), 1)
+		count = g*h*(in/n+h) + g*h
+		products = n * (count - g*h)
 	}
 	for role, n := range map[format.Role]int{format.RoleBiasH: g * h, format.RolePeep: 3 * h, format.RoleH0: h, format.RoleC0: h} {
 		if f.Arg(op, role) != nil {
@@ -219,6 +236,17 @@ func parameters(f *format.File, op *format.Op) (count, products int) {
 		}
 	}
 	return count, products
+}
+
+func convolution(f *format.File, op *format.Op) (count, products int) {
+	w, err := format.ParseWindow(f.Dims(op))
+	if err != nil {
+		return 0, 0
+	}
+	_, points, kernel := w.Points()
+	out := op.Out.Width / points
+	size := kernel * w.Channels / w.Groups
+	return out*size + out, op.Out.Width * size
 }
 
 func (r *report) print(w io.Writer) {

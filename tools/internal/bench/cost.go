@@ -43,7 +43,7 @@ func costOf(f *format.File, steps int) cost {
 	for i := range f.Ops {
 		op := &f.Ops[i]
 		n := steps
-		if !f.Values[op.In[0].Value].PerStep {
+		if !f.PerStep(op) {
 			n = 1
 		}
 		first := len(c.products)

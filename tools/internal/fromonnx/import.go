@@ -74,6 +74,7 @@ type program struct {
 	consts map[string]*onnx.Tensor
 	shapes map[string]onnx.ValueInfo // of graph inputs that are neither initializers nor the network's input
 	nodes  []*onnx.Node
+	used   map[string]bool // names that the output depends on
 	input  onnx.ValueInfo
 	output string
 }
@@ -90,6 +91,7 @@ func plan(m *onnx.Model, o Options) (*program, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.used = used
 	return p, p.chooseInput(used)
 }
 
@@ -195,7 +197,7 @@ func layouts(rank int) [][]lower.Role {
 	case 1:
 		return [][]lower.Role{rest()}
 	case 2:
-		return [][]lower.Role{rest(lower.Time), rest(lower.Batch)}
+		return [][]lower.Role{rest(lower.Time), rest(lower.Batch), rest()}
 	}
 	channelsFirst := rest(lower.Batch)
 	channelsFirst[rank-1] = lower.Time
@@ -203,7 +205,7 @@ func layouts(rank int) [][]lower.Role {
 	if rank > 3 {
 		all = append(all, rest(lower.Batch, lower.Feature, lower.Time))
 	}
-	return append(all, rest(lower.Batch))
+	return append(all, rest(lower.Batch), rest())
 }
 
 // lower traces the program under every layout until one works. If none does, the error is of the one that came furthest.

@@ -361,44 +361,26 @@ func TestRefused(t *testing.T) {
 		return func(m *model) { m.layer(lstm, "x", "y", "h").node(op, in, n("out"), attrs...) }
 	}
 	for want, build := range map[string]func(*model){
-		"LSTM node \"n_LSTM\": the attribute clip":                                layer(lstm, &onnx.Attr{Name: "clip", F: 1}),
-		"GRU node \"n_GRU\": the attribute clip":                                  layer(gru, &onnx.Attr{Name: "clip", F: 1}),
-		"LSTM node \"n_LSTM\": the attribute input_forget":                        layer(lstm, intAttr("input_forget", 1)),
-		"LSTM node \"n_LSTM\": the activation HardSigmoid is":                     layer(lstm, stringsAttr("activations", "HardSigmoid", "Tanh", "Tanh")),
-		"GRU node \"n_GRU\": the activation Relu is":                              layer(gru, stringsAttr("activations", "Sigmoid", "Relu")),
 		"LSTM node \"n_LSTM\": 2 activations for 1":                               layer(lstm, stringsAttr("activations", "Sigmoid", "Tanh")),
 		"LSTM node \"n_LSTM\": the attribute mystery":                             layer(lstm, intAttr("mystery", 1)),
 		"LSTM node \"n_LSTM\": hidden_size is 5":                                  layer(lstm, intAttr("hidden_size", 5)),
 		"Erf node \"n_Erf\": the operator is not supported":                       node("Erf", n("y")),
 		"Transpose node \"n_Transpose\": permutation [0 0 1 2]":                   node("Transpose", n("y"), intsAttr("perm", 0, 0, 1, 2)),
-		"Add node \"n_Add\": two computed tensors":                                node("Add", n("y", "y")),
-		"Gather node \"n_Gather\": step 2 selected":                               func(m *model) { m.scalar("two", 2); node("Gather", n("y", "two"))(m) },
-		"Softmax node \"n_Softmax\": a softmax over time":                         node("Softmax", n("y"), intAttr("axis", 0)),
 		"ReduceMean node \"n_ReduceMean\": a reduction of other axes":             node("ReduceMean", n("y")),
-		"Concat node \"n_Concat\": a concatenation along time":                    node("Concat", n("y", "y"), intAttr("axis", 0)),
 		"MatMul node \"n_MatMul\": a product with a computed":                     node("MatMul", n("y", "y")),
-		"Identity node \"n_Identity\": LSTM node \"n_LSTM\": its output 2":        func(m *model) { m.layer(lstm, "x", "y", "h").node("Identity", n("c"), n("out")) },
 		"Add node \"n_Add\": \"nowhere\" is used before it is computed":           func(m *model) { m.node("Add", n("x", "nowhere"), n("out")) },
 		"Add node \"n_Add\": constant \"text\" has an element type":               func(m *model) { m.node("Add", n("x", "text"), n("out")) },
 		"the model has 2 inputs (x, z)":                                           func(m *model) { m.input("z", 1, 1, 3).node("Add", n("x", "z"), n("out")) },
-		"LSTM node \"n_LSTM\": the input sequence_lens":                           func(m *model) { m.ints("lens", 3); layer(lstm)(m); m.Graph.Nodes[0].Inputs[4] = "lens" },
-		"LSTM node \"n_LSTM\": an initial state that depends on the input":        func(m *model) { layer(lstm)(m); m.Graph.Nodes[0].Inputs[5] = "x" },
+		"LSTM node \"n_LSTM\": an initial state of shape":                         func(m *model) { layer(lstm)(m); m.Graph.Nodes[0].Inputs[5] = "x" },
 		"com.example::LSTM node \"n_LSTM\": the operator is not supported":        func(m *model) { layer(lstm)(m); m.Graph.Nodes[0].Domain = "com.example" },
 		"LSTM node \"n_LSTM\": weights of shape":                                  func(m *model) { layer(lstm)(m); m.Graph.Initializers[1].Dims = []int64{1, 3, 16} },
 		"\"out\" is computed twice":                                               func(m *model) { layer(lstm)(m); layer(gru)(m) },
 		"output \"out\" depends on no input":                                      func(m *model) { m.floats("k", []float32{1}, 1).node("Identity", n("k"), n("out")) },
 		"Reshape node \"n_Reshape\": a reshape":                                   func(m *model) { m.ints("s", 3, -1); node("Reshape", n("y", "s"))(m) },
-		"Sub node \"n_Sub\": constants that differ from step":                     func(m *model) { m.floats("k", []float32{1, 2, 3, 4}, 4, 1, 1).node("Sub", n("x", "k"), n("out")) },
-		"Div node \"n_Div\": a constant that is zero":                             func(m *model) { m.floats("k", make([]float32, 1), 1).node("Div", n("x", "k"), n("out")) },
 		"Squeeze node \"n_Squeeze\": axis 3 to be removed has length 4":           func(m *model) { m.ints("ax", 3); node("Squeeze", n("y", "ax"))(m) },
-		"Slice node \"n_Slice\": a slice 1:3":                                     func(m *model) { m.ints("a", 1).ints("b", 3); node("Slice", n("y", "a", "b"))(m) },
 		"Expand node \"n_Expand\": a shape, index or axis that is not known when": node("Expand", n("x", "y")),
 		"ConstantOfShape node \"n_ConstantOfShape\": a shape with a length of": func(m *model) {
 			m.ints("huge", 1<<40).node("ConstantOfShape", n("huge"), n("k")).node("Add", n("x", "k"), n("out"))
-		},
-		"LSTM node \"n_LSTM\": a recurrent layer whose first axis": func(m *model) {
-			second := (&layerRef{op: "LSTM", dirs: []bool{false}, in: 4, hid: 4}).random(rnd, "")
-			m.layer(lstm, "x", "y", "h").layer(second, "h", "out", "")
 		},
 		"Dropout node \"n_Dropout\": training_mode": func(m *model) {
 			m.floats("r", []float32{0.5}).ints("on", 1).node("Dropout", n("x", "r", "on"), n("out"))

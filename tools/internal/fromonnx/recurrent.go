@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/recur-go/recur/kernels"
 	"github.com/recur-go/recur/quant"
 	"github.com/recur-go/recur/runtime/format"
 	"github.com/recur-go/recur/tools/internal/lower"
@@ -23,6 +24,10 @@ type layer struct {
 	batchFirst bool
 	w, r       []float32 // [directions, gates*hidden, inputs or hidden]
 	b          []float32 // [directions, 2*gates*hidden], or nil
+	lens       []int64   // of the sequences of the batch; nil if all have all steps
+	acts       []kernels.Activation
+	actParams  [][2]float32 // alpha and beta of each
+	clip       float32
 }
 
 func newLayer(c *call, gates int) (*layer, error) {
@@ -38,17 +43,14 @@ func newLayer(c *call, gates int) (*layer, error) {
 		return nil, fmt.Errorf("direction %q", a.S)
 	}
 	l.directions = len(l.reversed)
-	if c.Attr("clip") != nil {
-		return nil, unsupported("the attribute clip is not supported")
-	}
-	if err := l.sameLengths(); err != nil {
+	if err := l.lengths(); err != nil {
 		return nil, err
 	}
 	return l, l.weights()
 }
 
-// sameLengths accepts sequence_lens only where it says what is known anyway.
-func (l *layer) sameLengths() error {
+// lengths reads sequence_lens, unless it says what is known anyway.
+func (l *layer) lengths() error {
 	lens := l.arg(4)
 	if lens == nil {
 		return nil
@@ -59,12 +61,19 @@ func (l *layer) sameLengths() error {
 	}
 	v, err := l.tr.Known(lens)
 	if err != nil || l.in[0].Rank() <= ax {
-		return unsupported("the input sequence_lens is not supported")
+		return unsupported("the input sequence_lens is not known when the model is converted")
 	}
+	all := true
 	for _, n := range v {
-		if !n.Equal(l.in[0].Shape()[ax]) {
-			return unsupported("the input sequence_lens is not supported")
+		all = all && n.Equal(l.in[0].Shape()[ax])
+		k, fixed := n.Const()
+		if !fixed && !all {
+			return unsupported("the input sequence_lens is not known when the model is converted")
 		}
+		l.lens = append(l.lens, k)
+	}
+	if all {
+		l.lens = nil
 	}
 	return nil
 }
@@ -112,67 +121,100 @@ func (l *layer) optional(i, width int) ([]float32, error) {
 	return v, nil
 }
 
-// activations checks that every direction uses want, and returns what the first of the list is in each.
-func (l *layer) activations(want ...[]string) ([]string, error) {
-	per := len(want)
-	first := make([]string, l.directions)
-	a := l.Attr("activations")
-	if a == nil {
-		for d := range first {
-			first[d] = want[0][0]
-		}
-		return first, nil
-	}
-	if len(a.Strings) != per*l.directions {
-		return nil, fmt.Errorf("%d activations for %d directions", len(a.Strings), l.directions)
-	}
-	for i, s := range a.Strings {
-		if !slices.ContainsFunc(want[i%per], func(w string) bool { return strings.EqualFold(w, s) }) {
-			return nil, unsupported("the activation %s is not supported", s)
-		}
-		if i%per == 0 {
-			first[i/per] = s
-		}
-	}
-	return first, nil
+// activation is what ONNX calls a function of a cell, with the parameters that it has where none are given, and how many it takes.
+type activation struct {
+	kind        kernels.Activation
+	alpha, beta float32
+	takes       int
 }
 
-// initial returns the initial state of input i by direction, each [hidden]; nil if it is left out or zero. States of the sequences of
-// a batch must be equal.
-func (l *layer) initial(i int) ([][]float32, error) {
-	out := make([][]float32, l.directions)
+var activations = map[string]activation{
+	"sigmoid": {kernels.ActSigmoid, 0, 0, 0}, "tanh": {kernels.ActTanh, 0, 0, 0}, "relu": {kernels.ActReLU, 0, 0, 0},
+	"affine": {kernels.ActAffine, 1, 0, 2}, "leakyrelu": {kernels.ActLeakyReLU, 0.01, 0, 1}, "thresholdedrelu": {kernels.ActThresholdedReLU, 1, 0, 1},
+	"scaledtanh": {kernels.ActScaledTanh, 1, 1, 2}, "hardsigmoid": {kernels.ActHardSigmoid, 0.2, 0.5, 2}, "elu": {kernels.ActELU, 1, 0, 1},
+	"softsign": {kernels.ActSoftsign, 0, 0, 0}, "softplus": {kernels.ActSoftplus, 0, 0, 0},
+}
+
+// readActivations reads the functions of all directions, of which a cell has as many as usual names. The lists of alpha and beta hold a
+// number for each function that takes one, in order.
+func (l *layer) readActivations(usual ...string) error {
+	names := slices.Repeat(usual, l.directions)
+	if a := l.Attr("activations"); a != nil && len(a.Strings) > 0 {
+		if len(a.Strings) != len(names) {
+			return fmt.Errorf("%d activations for %d directions", len(a.Strings), l.directions)
+		}
+		names = a.Strings
+	}
+	var alpha, beta []float32
+	if a := l.Attr("activation_alpha"); a != nil {
+		alpha = a.Floats
+	}
+	if a := l.Attr("activation_beta"); a != nil {
+		beta = a.Floats
+	}
+	next := func(from *[]float32, to *float32) {
+		if len(*from) > 0 {
+			*to, *from = (*from)[0], (*from)[1:]
+		}
+	}
+	for _, name := range names {
+		a, ok := activations[strings.ToLower(name)]
+		if !ok {
+			return unsupported("the activation %s is not supported", name)
+		}
+		if a.takes > 0 {
+			next(&alpha, &a.alpha)
+		}
+		if a.takes > 1 {
+			next(&beta, &a.beta)
+		}
+		l.acts = append(l.acts, a.kind)
+		l.actParams = append(l.actParams, [2]float32{a.alpha, a.beta})
+	}
+	l.clip = l.float("clip", 0)
+	if l.clip < 0 {
+		return fmt.Errorf("clip is %v", l.clip)
+	}
+	return nil
+}
+
+// functions sets the activations of direction d, unless they are the usual ones and nothing else is unusual.
+func (l *layer) functions(op *quant.Op, d int, usual []kernels.Activation) {
+	n := len(usual)
+	acts := l.acts[d*n : (d+1)*n]
+	if op.Kind == format.RNN && acts[0] == kernels.ActReLU && l.clip == 0 {
+		op.Flags |= format.FlagReLU
+		return
+	}
+	if slices.Equal(acts, usual) && l.clip == 0 && op.Flags&format.FlagCoupled == 0 {
+		return
+	}
+	op.Acts, op.ActParams = acts, []float32{l.clip}
+	for _, p := range l.actParams[d*n : (d+1)*n] {
+		op.ActParams = append(op.ActParams, p[0], p[1])
+	}
+}
+
+// initial is the initial state of input i as [directions, batch, hidden], or nil.
+func (l *layer) initial(i int) (*lower.Tensor, error) {
 	t := l.arg(i)
 	if t == nil {
-		return out, nil
-	}
-	if t.Computed() {
-		return nil, unsupported("an initial state that depends on the input")
-	}
-	sequence, direction := 1, 0
-	if l.batchFirst {
-		sequence, direction = 0, 1
+		return nil, nil
 	}
 	if t.Rank() != 3 {
 		return nil, fmt.Errorf("an initial state of %d dimensions", t.Rank())
 	}
-	t, ok := l.tr.Only(t, sequence)
-	if !ok {
-		return nil, unsupported("initial states that differ between the sequences of a batch")
-	}
-	dims, v, err := l.tr.Numbers(t)
-	if err != nil {
-		return nil, err
-	}
-	if dims[direction] != l.directions || dims[2] != l.hidden || dims[sequence] != 1 {
-		return nil, fmt.Errorf("an initial state of shape %v for %d directions of %d", dims, l.directions, l.hidden)
-	}
-	for d := range out {
-		part := v[d*l.hidden : (d+1)*l.hidden]
-		if slices.ContainsFunc(part, func(v float32) bool { return v != 0 }) {
-			out[d] = part
+	if l.batchFirst {
+		var err error
+		if t, err = l.tr.Transpose(t, []int64{1, 0, 2}); err != nil {
+			return nil, err
 		}
 	}
-	return out, nil
+	dims := t.Shape()
+	if !dims[0].Equal(lower.Int(int64(l.directions))) || !dims[2].Equal(lower.Int(int64(l.hidden))) {
+		return nil, fmt.Errorf("an initial state of shape %v for %d directions of %d", dims, l.directions, l.hidden)
+	}
+	return t, nil
 }
 
 // matrix returns the rows of direction d of m with the gates in the given order.
@@ -220,43 +262,44 @@ func (l *layer) emit(cells []quant.Op) ([]*lower.Tensor, error) {
 			return nil, err
 		}
 	}
-	y, last, err := l.tr.Recurrent(x, cells)
-	if err != nil || !l.batchFirst {
-		return []*lower.Tensor{y, last}, err
-	}
-	if y, err = l.tr.Transpose(y, []int64{2, 0, 1, 3}); err != nil {
+	o := lower.Initial{Lengths: l.lens, Cell: len(l.Outputs) > 2 && l.Outputs[2] != "" && l.used[l.Outputs[2]]}
+	if o.H, err = l.initial(5); err != nil {
 		return nil, err
 	}
-	last, err = l.tr.Transpose(last, []int64{1, 0, 2})
-	return []*lower.Tensor{y, last}, err
+	if l.Op == "LSTM" {
+		if o.C, err = l.initial(6); err != nil {
+			return nil, err
+		}
+	}
+	y, last, err := l.tr.Recurrent(x, cells, o)
+	if err != nil {
+		return nil, err
+	}
+	out := []*lower.Tensor{y, last.H, last.C}
+	for i, t := range out {
+		perm := []int64{1, 0, 2}
+		if i == 0 {
+			perm = []int64{2, 0, 1, 3}
+		}
+		if l.batchFirst && t != nil {
+			if out[i], err = l.tr.Transpose(t, perm); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return out, nil
 }
-
-var (
-	sigmoid = []string{"Sigmoid"}
-	tanh    = []string{"Tanh"}
-)
 
 // The operator's gates are i o f c and its peepholes i o f; ours are i f g o (g is c) and i f o.
 func lstm(c *call) ([]*lower.Tensor, error) {
-	if c.int("input_forget", 0) != 0 {
-		return nil, unsupported("the attribute input_forget is not supported")
-	}
 	l, err := newLayer(c, 4)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := l.activations(sigmoid, tanh, tanh); err != nil {
+	if err := l.readActivations("Sigmoid", "Tanh", "Tanh"); err != nil {
 		return nil, err
 	}
 	peep, err := l.optional(7, 3*l.hidden)
-	if err != nil {
-		return nil, err
-	}
-	h0, err := l.initial(5)
-	if err != nil {
-		return nil, err
-	}
-	c0, err := l.initial(6)
 	if err != nil {
 		return nil, err
 	}
@@ -265,10 +308,13 @@ func lstm(c *call) ([]*lower.Tensor, error) {
 	for d := range l.directions {
 		op := l.cell(format.LSTM, d, order)
 		op.B = sum(l.biases(d, order))
-		op.H0, op.C0 = h0[d], c0[d]
 		if peep != nil {
 			op.Peep = lower.Blocks(peep[d*3*l.hidden:(d+1)*3*l.hidden], l.hidden, []int{0, 2, 1})
 		}
+		if c.int("input_forget", 0) != 0 {
+			op.Flags |= format.FlagCoupled
+		}
+		l.functions(&op, d, []kernels.Activation{kernels.ActSigmoid, kernels.ActTanh, kernels.ActTanh})
 		cells = append(cells, op)
 	}
 	return l.emit(cells)
@@ -280,11 +326,7 @@ func gru(c *call) ([]*lower.Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := l.activations(sigmoid, tanh); err != nil {
-		return nil, err
-	}
-	h0, err := l.initial(5)
-	if err != nil {
+	if err := l.readActivations("Sigmoid", "Tanh"); err != nil {
 		return nil, err
 	}
 	order := []int{0, 1, 2}
@@ -292,7 +334,7 @@ func gru(c *call) ([]*lower.Tensor, error) {
 	for d := range l.directions {
 		op := l.cell(format.GRU, d, order)
 		input, hidden := l.biases(d, order)
-		op.H0, op.B = h0[d], sum(input, hidden)
+		op.B = sum(input, hidden)
 		if c.int("linear_before_reset", 0) == 0 {
 			op.Flags |= format.FlagResetBefore
 		} else if input != nil {
@@ -300,6 +342,7 @@ func gru(c *call) ([]*lower.Tensor, error) {
 			copy(op.B[n:], input[n:])
 			op.BH = append(make([]float32, n), hidden[n:]...)
 		}
+		l.functions(&op, d, []kernels.Activation{kernels.ActSigmoid, kernels.ActTanh})
 		cells = append(cells, op)
 	}
 	return l.emit(cells)
@@ -310,22 +353,14 @@ func rnn(c *call) ([]*lower.Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	activation, err := l.activations([]string{"Tanh", "Relu"})
-	if err != nil {
-		return nil, err
-	}
-	h0, err := l.initial(5)
-	if err != nil {
+	if err := l.readActivations("Tanh"); err != nil {
 		return nil, err
 	}
 	var cells []quant.Op
 	for d := range l.directions {
 		op := l.cell(format.RNN, d, []int{0})
 		op.B = sum(l.biases(d, []int{0}))
-		op.H0 = h0[d]
-		if strings.EqualFold(activation[d], "Relu") {
-			op.Flags |= format.FlagReLU
-		}
+		l.functions(&op, d, []kernels.Activation{kernels.ActTanh})
 		cells = append(cells, op)
 	}
 	return l.emit(cells)

@@ -20,7 +20,7 @@ import (
 
 const tolerance = 1e-5
 
-// refused lists the torch cases that are refused, by a part of the error. Cell states are no outputs of a .recur file.
+// refused lists the torch cases that are refused, by a part of the error.
 var refused = map[string]string{
 	"packed_lstm":     "only one can vary",
 	"packed_gru_bi":   "only one can vary",
@@ -33,7 +33,7 @@ func TestTorchExports(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no models in %s (%v)", dir, err)
 	}
-	passed, cells, refusals := 0, 0, 0
+	passed, refusals := 0, 0
 	for _, f := range files {
 		c := torchCase{t, filepath.Base(filepath.Dir(f)), f}
 		meta := c.meta()
@@ -41,15 +41,10 @@ func TestTorchExports(t *testing.T) {
 			name := c.name + "/" + filepath.Base(f) + " " + output
 			worst, err := c.check(meta, output)
 			want, isRefused := refused[c.name]
-			if output == "cn" || output == "co" {
-				want, isRefused = "output 2 is not supported", true
-			}
 			var u *lower.Unsupported
 			switch {
 			case isRefused && (!errors.As(err, &u) || !strings.Contains(err.Error(), want)):
 				t.Errorf("%s: got %v, want an error with %q", name, err, want)
-			case isRefused && strings.HasPrefix(output, "c"):
-				cells++
 			case isRefused:
 				refusals++
 			case err != nil:
@@ -61,7 +56,7 @@ func TestTorchExports(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d files: %d outputs pass, %d are cell states, %d are refused", len(files), passed, cells, refusals)
+	t.Logf("%d files: %d outputs pass, %d are refused", len(files), passed, refusals)
 }
 
 type torchCase struct {

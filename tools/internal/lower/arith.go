@@ -103,7 +103,7 @@ func errorUnless(ok bool, why string) error {
 // Arith is a binary operator.
 type Arith uint8
 
-// The binary operators. The comparisons work on integers only.
+// The binary operators. Comparisons give 1 or 0.
 const (
 	Add Arith = iota
 	Sub
@@ -114,12 +114,15 @@ const (
 	Greater
 	And
 	Or
+	Pow
+	Min
+	Max
 )
 
-// Binary is a op b with broadcasting. Of computed tensors, one may be combined with constants.
+// Binary is a op b with broadcasting.
 func (tr *Tracer) Binary(op Arith, a, b *Tensor) (*Tensor, error) {
 	if a.Computed() && b.Computed() {
-		return nil, unsupported("two computed tensors combined (a recurrence written out in single operators is not recognised)")
+		return tr.combine(op, a, b)
 	}
 	if !a.Computed() && !b.Computed() && (a.f == nil) != (b.f == nil) {
 		return nil, unsupported("a mix of integers and floats")
@@ -128,10 +131,15 @@ func (tr *Tracer) Binary(op Arith, a, b *Tensor) (*Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, b = a.pick(axes, ia), b.pick(axes, ib)
 	switch {
 	case a.Computed() && b.f != nil || b.Computed() && a.f != nil:
-		return tr.affineOp(op, a, b)
+		if t, err := tr.affineOp(op, a.pick(axes, ia), b.pick(axes, ib)); t != nil || err != nil {
+			return t, err
+		}
+		return tr.special(op, a, b)
+	}
+	a, b = a.pick(axes, ia), b.pick(axes, ib)
+	switch {
 	case a.f != nil:
 		return floatOp(op, a, b)
 	case a.i != nil && b.i != nil:
@@ -152,11 +160,29 @@ func floatOp(op Arith, a, b *Tensor) (*Tensor, error) {
 			out[i] = x * y
 		case Div:
 			out[i] = x / y
+		case Pow:
+			out[i] = float32(math.Pow(float64(x), float64(y)))
+		case Min:
+			out[i] = min(x, y)
+		case Max:
+			out[i] = max(x, y)
 		default:
-			return nil, unsupported("a comparison of floats")
+			return compareFloats(op, a, b)
 		}
 	}
 	return &Tensor{axes: a.axes, f: out}, nil
+}
+
+func compareFloats(op Arith, a, b *Tensor) (*Tensor, error) {
+	out := make([]Poly, len(a.f))
+	for i, x := range a.f {
+		y := b.f[i]
+		truth := map[Arith]bool{Equal: x == y, Less: x < y, Greater: x > y, And: x != 0 && y != 0, Or: x != 0 || y != 0}[op]
+		if truth {
+			out[i] = Int(1)
+		}
+	}
+	return &Tensor{axes: a.axes, i: out}, nil
 }
 
 func intOp(op Arith, a, b *Tensor) (*Tensor, error) {
@@ -189,6 +215,14 @@ func polyOp(op Arith, x, y Poly) (Poly, error) {
 	if !ka || !kb {
 		return polyEqual(op, x, y)
 	}
+	switch op {
+	case Min:
+		return Int(min(a, b)), nil
+	case Max:
+		return Int(max(a, b)), nil
+	case Pow:
+		return Poly{}, unsupported("a power of integers")
+	}
 	truth := map[Arith]bool{Equal: a == b, Less: a < b, Greater: a > b, And: a != 0 && b != 0, Or: a != 0 || b != 0}[op]
 	if truth {
 		return Int(1), nil
@@ -208,6 +242,8 @@ func polyEqual(op Arith, x, y Poly) (Poly, error) {
 	return Poly{}, unsupported("a comparison of %v with %v", x, y)
 }
 
+// affineOp scales and shifts a computed tensor by constants. It returns nil where the operator is no such thing, or the factors are out of
+// the range of a file.
 func (tr *Tracer) affineOp(op Arith, a, b *Tensor) (*Tensor, error) {
 	x, k := a, b.f
 	if b.Computed() {
@@ -228,13 +264,38 @@ func (tr *Tracer) affineOp(op Arith, a, b *Tensor) (*Tensor, error) {
 		case op == Div && x == a:
 			scale[i] = 1 / v
 		default:
-			return nil, unsupported("a constant divided by, or compared with, a computed tensor")
+			return nil, nil
 		}
-		if bad(scale[i]) || bad(shift[i]) {
-			return nil, unsupported("a constant that is zero, infinite or not a number")
+		if m := max(scale[i], -scale[i]); m != 0 && m < format.MinVector || m > largest || max(shift[i], -shift[i]) > largest || bad(scale[i]) {
+			return nil, nil
 		}
 	}
 	return &Tensor{axes: x.axes, c: tr.affine(x.c, scale, shift)}, nil
+}
+
+// special is a op b of a computed tensor and a constant where that is not affine.
+func (tr *Tracer) special(op Arith, a, b *Tensor) (*Tensor, error) {
+	if op == Pow && a.Computed() && len(b.f) > 0 && !slices.ContainsFunc(b.f, func(v float32) bool { return v != b.f[0] }) && b.spread() {
+		switch b.f[0] {
+		case 1:
+			return a, nil
+		case 2:
+			return tr.combine(Mul, a, a)
+		case 0.5:
+			return tr.Unary(format.Sqrt, a)
+		}
+	}
+	return tr.combine(op, a, b)
+}
+
+// spread reports whether a tensor has one element, which broadcasts to any shape.
+func (t *Tensor) spread() bool {
+	for _, a := range t.axes {
+		if !a.size().is(1) {
+			return false
+		}
+	}
+	return true
 }
 
 func bad(v float32) bool { return v-v != 0 }
@@ -276,19 +337,73 @@ func (tr *Tracer) mixed(c []Chan) bool {
 	return slices.ContainsFunc(c, func(x Chan) bool { return tr.graph.Values[x.Value].PerStep != tr.perStep(c) })
 }
 
-// Unary applies a sigmoid, tanh or ReLU.
-func (tr *Tracer) Unary(kind format.Kind, t *Tensor) (*Tensor, error) {
+// Unary applies a function to every element.
+func (tr *Tracer) Unary(kind format.Kind, t *Tensor, params ...float32) (*Tensor, error) {
 	if !t.Computed() {
-		return tr.Map(t, map[format.Kind]func(float64) float64{
-			format.Sigmoid: func(v float64) float64 { return 1 / (1 + math.Exp(-v)) },
-			format.Tanh:    math.Tanh,
-			format.ReLU:    func(v float64) float64 { return max(v, 0) },
-		}[kind])
+		return tr.Map(t, known(kind, params))
 	}
-	if len(t.c) == 0 {
-		return nil, unsupported("a tensor without channels")
+	if len(t.c) == 0 || tr.mixed(t.c) {
+		return nil, unsupported("a tensor without channels, or of mixed sorts")
 	}
-	return t.channels(tr.elementwise(kind, t.c)), nil
+	sorted, pos := canonical(t.c)
+	unique := slices.Compact(slices.Clone(sorted))
+	out := tr.each(quant.Op{Kind: kind, Name: tr.name(kind), Params: params}, unique, tr.perStep(unique))
+	if len(unique) < len(sorted) {
+		out = repeated(out, sorted)
+	}
+	return t.channels(scatter(out, pos)), nil
+}
+
+// repeated gives every run of equal channels what was computed for one of them.
+func repeated(out, sorted []Chan) []Chan {
+	all := make([]Chan, len(sorted))
+	k := -1
+	for i, c := range sorted {
+		if i == 0 || c != sorted[i-1] {
+			k++
+		}
+		all[i] = out[k]
+	}
+	return all
+}
+
+// known is the function of an elementwise operation on known numbers.
+func known(kind format.Kind, params []float32) func(float64) float64 {
+	p := func(i int) float64 { return float64(params[i]) }
+	return map[format.Kind]func(float64) float64{
+		format.Sigmoid:  func(v float64) float64 { return 1 / (1 + math.Exp(-v)) },
+		format.Tanh:     math.Tanh,
+		format.ReLU:     func(v float64) float64 { return max(v, 0) },
+		format.Exp:      math.Exp,
+		format.Log:      math.Log,
+		format.Sqrt:     math.Sqrt,
+		format.Abs:      math.Abs,
+		format.Round:    math.RoundToEven,
+		format.Floor:    math.Floor,
+		format.Erf:      math.Erf,
+		format.Softplus: func(v float64) float64 { return math.Log1p(math.Exp(v)) },
+		format.Softsign: func(v float64) float64 { return v / (1 + math.Abs(v)) },
+		format.Clip:     func(v float64) float64 { return min(max(v, p(0)), p(1)) },
+		format.ELU: func(v float64) float64 {
+			if v < 0 {
+				return p(0) * math.Expm1(v)
+			}
+			return v
+		},
+		format.LeakyReLU: func(v float64) float64 {
+			if v < 0 {
+				return p(0) * v
+			}
+			return v
+		},
+		format.ThresholdedReLU: func(v float64) float64 {
+			if v > p(0) {
+				return v
+			}
+			return 0
+		},
+		format.HardSigmoid: func(v float64) float64 { return min(max(p(0)*v+p(1), 0), 1) },
+	}[kind]
 }
 
 // Map applies a function to a known tensor of floats.
@@ -328,26 +443,27 @@ func (tr *Tracer) Softmax(kind format.Kind, t *Tensor, first, last int) (*Tensor
 			return nil, err
 		}
 	}
-	n, inner := t.extent(first, last+1), t.extent(last+1, len(t.axes))
-	if t.len()/n > maxGroups {
-		return nil, unsupported("%d separate softmaxes in one step", t.len()/n)
-	}
-	out := make([]Chan, t.len())
-	for group := range t.len() / n {
-		base := group/inner*n*inner + group%inner
-		in := make([]Chan, n)
-		for k := range in {
-			in[k] = t.c[base+k*inner]
+	n := t.extent(first, last+1)
+	if t.len() > n {
+		var axes []int
+		for ax := first; ax <= last; ax++ {
+			axes = append(axes, ax)
 		}
-		for k, c := range tr.elementwise(kind, in) {
-			out[base+k*inner] = c
-		}
+		return tr.softmaxes(kind, t, axes)
 	}
-	return t.channels(out), nil
+	return t.channels(tr.elementwise(kind, t.c)), nil
 }
 
-// maxGroups is how often one operator may be applied to parts of the channels.
-const maxGroups = 64
+// softmaxes are several side by side.
+func (tr *Tracer) softmaxes(kind format.Kind, t *Tensor, axes []int) (*Tensor, error) {
+	moved, n, err := tr.groups(t, axes)
+	if err != nil {
+		return nil, err
+	}
+	in := tr.contiguous(moved.c)
+	op := quant.Op{Kind: kind, Name: tr.name(kind), Dims: []int32{int32(n)}}
+	return tr.back(moved.channels(tr.emit(op, in, len(in), tr.perStep(in))), axes, t.Rank())
+}
 
 // Dense multiplies the last axis by the matrix w, [out, in] row-major, and adds bias unless it is nil.
 func (tr *Tracer) Dense(t *Tensor, w []float32, outputs int, bias []float32) (*Tensor, error) {
@@ -360,21 +476,23 @@ func (tr *Tracer) Dense(t *Tensor, w []float32, outputs int, bias []float32) (*T
 		return nil, err
 	}
 	inputs, _ := t.axes[last].count()
-	if outputs <= 0 || inputs == 0 || outputs > maxWidth || len(w) != inputs*outputs || bias != nil && len(bias) != outputs {
+	if outputs <= 0 || inputs == 0 || outputs > maxWidth || t.len()/inputs*outputs > maxWidth || len(w) != inputs*outputs || bias != nil && len(bias) != outputs {
 		return nil, unsupported("a matrix of %d weights from %d to %d channels", len(w), inputs, outputs)
 	}
-	if t.len()/inputs > maxGroups {
-		return nil, unsupported("%d separate products in one step", t.len()/inputs)
-	}
-	if err := tr.spend(int64(len(w)) * int64(t.len()/inputs)); err != nil {
+	if err := tr.spend(int64(len(w))); err != nil {
 		return nil, err
 	}
-	var out []Chan
-	for g := 0; g < t.len(); g += inputs {
-		sorted, pos := canonical(t.c[g : g+inputs])
-		op := quant.Op{Kind: format.Dense, Name: tr.name(format.Dense), W: columns(w, inputs, pos), B: bias}
-		out = append(out, tr.emit(op, sorted, outputs, tr.perStep(sorted))...)
+	if len(t.c) == 0 || tr.mixed(t.c) {
+		return nil, unsupported("a product of no channels, or of mixed sorts")
 	}
+	in, op := t.c, quant.Op{Kind: format.Dense, Name: tr.name(format.Dense), W: w, B: bias}
+	if n := len(in) / inputs; n > 1 {
+		op.Dims = []int32{int32(n)}
+	} else {
+		sorted, pos := canonical(in)
+		in, op.W = sorted, columns(w, inputs, pos)
+	}
+	out := tr.emit(op, in, len(in)/inputs*outputs, tr.perStep(in))
 	axes := slices.Clone(t.axes)
 	axes[last] = denseAxis(outputs)
 	return t.with(axes).channels(out), nil

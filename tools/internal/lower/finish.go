@@ -24,6 +24,10 @@ func (tr *Tracer) Finish(t *Tensor) (*quant.Graph, error) {
 		return nil, unsupported("an output without channels, or of mixed sorts")
 	}
 	out := t.c
+	if len(refs(out)) > maxRefs {
+		tr.node = "output"
+		out = tr.gather(out)
+	}
 	if !tr.whole(out) {
 		tr.node = "output"
 		out = tr.each(quant.Op{Kind: format.Affine, Name: "output", Scale: ones(len(out)), Shift: make([]float32, len(out))}, out, tr.perStep(out))
@@ -50,31 +54,42 @@ func ones(n int) []float32 {
 	return v
 }
 
-// drop removes operations whose results nothing reads.
+// drop removes operations whose results nothing reads. A state is stored if anything reads what is recalled, which may be only seen when
+// the operations that another state needs are known.
 func drop(g *quant.Graph) {
 	read := make([][]format.Ref, len(g.Values))
 	read[g.Output] = []format.Ref{{Value: g.Output, Width: g.Values[g.Output].Width}}
-	kept := slices.Clone(g.Ops)
-	n := len(kept)
-	for _, op := range slices.Backward(g.Ops) {
-		if !needed(op.Out, read[op.Out.Value]) {
-			continue
+	keep := make([]bool, len(g.Ops))
+	for grown := true; grown; {
+		grown = false
+		for i, op := range slices.Backward(g.Ops) {
+			if keep[i] || !needed(op.Out, read[op.Out.Value]) {
+				continue
+			}
+			keep[i], grown = true, true
+			for _, in := range op.In {
+				if !slices.Contains(read[in.Value], in) {
+					read[in.Value] = append(read[in.Value], in)
+				}
+			}
 		}
-		in := op.In[0]
-		if !slices.Contains(read[in.Value], in) {
-			read[in.Value] = append(read[in.Value], in)
-		}
-		n--
-		kept[n] = op
 	}
-	g.Ops = kept[n:]
+	var kept []quant.Op
+	for i, op := range g.Ops {
+		if keep[i] {
+			kept = append(kept, op)
+		}
+	}
+	g.Ops = kept
 }
 
 // readers lists what is read of every value; the network's output is read whole.
 func readers(g *quant.Graph) [][]format.Ref {
 	read := make([][]format.Ref, len(g.Values))
 	for _, op := range g.Ops {
-		read[op.In[0].Value] = append(read[op.In[0].Value], op.In[0])
+		for _, in := range op.In {
+			read[in.Value] = append(read[in.Value], in)
+		}
 	}
 	read[g.Output] = append(read[g.Output], format.Ref{Value: g.Output, Width: g.Values[g.Output].Width})
 	return read
@@ -101,7 +116,7 @@ func foldAffines(g *quant.Graph) {
 			continue
 		}
 		p := g.Ops[from]
-		if p.Kind != format.Dense && p.Kind != format.Affine && !copies(op) {
+		if p.Kind == format.Recall || !folds(&p, op) && !copies(op) {
 			continue
 		}
 		read[in.Value] = slices.DeleteFunc(read[in.Value], func(r format.Ref) bool { return r == in })
@@ -110,6 +125,35 @@ func foldAffines(g *quant.Graph) {
 		g.Ops = slices.Delete(g.Ops, from, from+1)
 		i--
 	}
+}
+
+// folds reports whether p can do the work of op: the same for every part of its output that its matrix makes.
+func folds(p, op *quant.Op) bool {
+	if p.Kind == format.Affine {
+		return true
+	}
+	if p.Kind != format.Dense && p.Kind != format.Conv {
+		return false
+	}
+	n := rows(p)
+	for i := range op.Scale {
+		if op.Scale[i] != op.Scale[i%n] || op.Shift[i] != op.Shift[i%n] {
+			return false
+		}
+	}
+	return true
+}
+
+// rows is how many outputs the matrix of a dense operation or convolution has.
+func rows(p *quant.Op) int {
+	if p.Kind == format.Dense {
+		return p.Out.Width / p.Blocks()
+	}
+	outs := 1
+	if w, err := format.ParseWindow(p.Dims); err == nil {
+		_, outs, _ = w.Points()
+	}
+	return p.Out.Width / outs
 }
 
 // shared reports whether more than one reader overlaps r.
@@ -131,10 +175,12 @@ func copies(op *quant.Op) bool {
 // fold lets p compute what op makes of its result.
 func fold(p, op *quant.Op) {
 	n := p.Out.Width
-	switch p.Kind {
-	case format.Dense:
-		p.W, p.B = scaledRows(p.W, op.Scale), combine(p.B, op.Scale, op.Shift, n)
-	case format.Affine:
+	switch {
+	case copies(op):
+	case p.Kind == format.Dense, p.Kind == format.Conv:
+		n := rows(p)
+		p.W, p.B = scaledRows(p.W, op.Scale[:n]), combine(p.B, op.Scale[:n], op.Shift[:n], n)
+	case p.Kind == format.Affine:
 		p.Shift, p.Scale = combine(p.Shift, op.Scale, op.Shift, n), combine(p.Scale, op.Scale, nil, n)
 	}
 	p.Out = op.Out
@@ -171,7 +217,9 @@ func renumber(g *quant.Graph) {
 	written := make([][]format.Ref, len(g.Values))
 	written[0] = []format.Ref{{Width: g.Values[0].Width}}
 	for _, op := range g.Ops {
-		written[op.Out.Value] = append(written[op.Out.Value], op.Out)
+		if op.Kind != format.Store {
+			written[op.Out.Value] = append(written[op.Out.Value], op.Out)
+		}
 	}
 	to := make([]int, len(g.Values))
 	var kept []format.Value

@@ -11,6 +11,8 @@ package lower
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/recur-go/recur/quant"
 	"github.com/recur-go/recur/runtime/format"
@@ -28,6 +30,9 @@ type Tracer struct {
 	graph  quant.Graph
 	steps  Poly // the length of time: constant, or a symbol
 	pooled map[pooling]Chan
+	consts map[constChan]Chan
+	stored map[int]bool // values of states that have been stored
+	atOnce bool         // a call sees the whole input, so that nothing carries over to the next but a State
 	names  map[string]int
 	node   string
 	budget int64
@@ -54,7 +59,8 @@ const (
 // which only time and batch may have. Without a Time axis the network sees one step a call. The tracer refuses to handle more than
 // budget elements in all.
 func NewTracer(sizes []int64, roles []Role, budget int64) (*Tracer, *Tensor, error) {
-	tr := &Tracer{steps: Int(1), pooled: map[pooling]Chan{}, names: map[string]int{}, budget: budget}
+	tr := &Tracer{atOnce: !slices.Contains(roles, Time) && !slices.Contains(roles, Batch),
+		steps: Int(1), pooled: map[pooling]Chan{}, consts: map[constChan]Chan{}, stored: map[int]bool{}, names: map[string]int{}, budget: budget}
 	x := &Tensor{}
 	width := int64(1)
 	for i, size := range sizes {
@@ -76,7 +82,7 @@ func NewTracer(sizes []int64, roles []Role, budget int64) (*Tracer, *Tensor, err
 	return tr, x, nil
 }
 
-const maxWidth = 1 << 16
+const maxWidth = 1 << 20
 
 func length(size int64, symbol Poly) Poly {
 	if size < 0 {
@@ -118,8 +124,15 @@ func (tr *Tracer) emit(op quant.Op, in []Chan, width int, perStep bool) []Chan {
 	return out
 }
 
-// each adds an operation that works channel by channel, once for every range of channels in. Scale and Shift are those of all.
+// maxRefs is how many ranges of channels are worth an operation each.
+const maxRefs = 4
+
+// each adds an operation that works channel by channel, once for every range of channels in unless these are many. Scale and Shift are
+// those of all.
 func (tr *Tracer) each(op quant.Op, in []Chan, perStep bool) []Chan {
+	if len(refs(in)) > maxRefs {
+		in = tr.contiguous(in)
+	}
 	out := tr.value(len(in), perStep)
 	from := 0
 	for i, r := range refs(in) {
@@ -137,23 +150,70 @@ func (tr *Tracer) each(op quant.Op, in []Chan, perStep bool) []Chan {
 	return out
 }
 
-// contiguous brings channels together in one range of one value. Most of the copies are removed in the end.
+// contiguous brings channels together in one range of one value: few ranges by copies, most of which are removed in the end.
 func (tr *Tracer) contiguous(in []Chan) []Chan {
-	if len(refs(in)) == 1 {
+	r := refs(in)
+	if len(r) == 1 {
 		return in
+	}
+	if len(r) > maxRefs {
+		return tr.gather(in)
 	}
 	op := quant.Op{Kind: format.Affine, Name: tr.name(format.Affine) + ".copy", Scale: ones(len(in)), Shift: make([]float32, len(in))}
 	return tr.each(op, in, tr.perStep(in))
 }
 
+// gather reads, of every value, the range of channels that it needs.
+func (tr *Tracer) gather(in []Chan) []Chan {
+	spans := map[int]*format.Ref{}
+	op := quant.Op{Kind: format.Gather, Name: tr.name(format.Gather) + ".gather", Index: make([]int32, len(in))}
+	for _, c := range in {
+		r := spans[c.Value]
+		if r == nil {
+			r = &format.Ref{Value: c.Value, Offset: c.Channel, Width: 1}
+			spans[c.Value] = r
+		}
+		end := max(r.Offset+r.Width, c.Channel+1)
+		r.Offset = min(r.Offset, c.Channel)
+		r.Width = end - r.Offset
+	}
+	start, total := map[int]int{}, 0
+	for _, v := range slices.Sorted(maps.Keys(spans)) {
+		start[v] = total - spans[v].Offset
+		total += spans[v].Width
+		op.In = append(op.In, *spans[v])
+	}
+	for i, c := range in {
+		op.Index[i] = int32(start[c.Value] + c.Channel)
+	}
+	out := tr.value(len(in), tr.perStep(in))
+	tr.append(op, out)
+	return out
+}
+
+// emitAll adds an operation over several lists of channels.
+func (tr *Tracer) emitAll(op quant.Op, in [][]Chan, width int, perStep bool) []Chan {
+	for _, c := range in {
+		op.In = append(op.In, refs(tr.contiguous(c))...)
+	}
+	out := tr.value(width, perStep)
+	tr.append(op, out)
+	return out
+}
+
 // add appends an operation over channels that are contiguous.
 func (tr *Tracer) add(op quant.Op, in, out []Chan) {
+	op.In = refs(in)
+	tr.append(op, out)
+}
+
+func (tr *Tracer) append(op quant.Op, out []Chan) {
 	if len(tr.graph.Ops) == maxOps {
 		tr.budget = -1 // At and Finish report it
 		return
 	}
 	op.Name = tr.unique(op.Name)
-	op.In, op.Out = refs(in), refs(out)[0]
+	op.Out = refs(out)[0]
 	tr.graph.Ops = append(tr.graph.Ops, op)
 }
 

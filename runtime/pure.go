@@ -1,0 +1,219 @@
+package runtime
+
+import (
+	"sort"
+
+	"github.com/recur-go/recur/kernels"
+	"github.com/recur-go/recur/runtime/format"
+)
+
+// pure is an operation whose output depends on nothing but its inputs at the same step.
+type pure struct {
+	stateless
+	in  [3]format.Ref
+	out format.Ref
+	f   func(y []float32, x [3][]float32)
+}
+
+func (p *pure) run(s *Session, n int) {
+	for t := range n {
+		var x [3][]float32
+		for i, r := range p.in {
+			if r.Width > 0 {
+				x[i] = s.at(r, t)
+			}
+		}
+		p.f(s.at(p.out, t), x)
+	}
+}
+
+func newPure(m *Model, op *format.Op) node {
+	f := m.file
+	a, b := parameters(f, op)
+	p := &pure{out: op.Out, f: function(op.Kind, a, b, f.Dims(op))}
+	copy(p.in[:], op.In)
+	return p
+}
+
+func parameters(f *format.File, op *format.Op) (a, b float32) {
+	if v := f.Arg(op, format.RoleParams); v != nil {
+		a = v.F32[0]
+		b = v.F32[len(v.F32)-1]
+	}
+	return a, b
+}
+
+var unaries = map[format.Kind]func(y, x []float32){
+	format.Sigmoid: kernels.Sigmoid, format.Tanh: kernels.Tanh, format.ReLU: kernels.ReLU, format.Exp: kernels.Exp, format.Log: kernels.Log,
+	format.Sqrt: kernels.Sqrt, format.Abs: kernels.Abs, format.Round: kernels.Round, format.Floor: kernels.Floor, format.Erf: kernels.Erf,
+	format.Softplus: kernels.Softplus, format.Softsign: kernels.Softsign,
+}
+
+var binaries = map[format.Kind]kernels.Arith{
+	format.Add: kernels.Add, format.Sub: kernels.Sub, format.Mul: kernels.Mul, format.Div: kernels.Div, format.Minimum: kernels.Minimum,
+	format.Maximum: kernels.Maximum, format.Pow: kernels.Pow, format.Less: kernels.Less, format.Equal: kernels.Equal,
+}
+
+var shaped = map[format.Kind]func(y, x []float32, n int){
+	format.Softmax: grouped(kernels.Softmax), format.LogSoftmax: grouped(kernels.LogSoftmax), format.Sum: kernels.Sum, format.Product: kernels.Product,
+	format.Lowest: kernels.Lowest, format.Highest: kernels.Highest,
+}
+
+// grouped applies f to every n neighbours; n of 0 is all.
+func grouped(f func(y, x []float32)) func(y, x []float32, n int) {
+	return func(y, x []float32, n int) {
+		if n == 0 {
+			n = len(x)
+		}
+		for i := 0; i < len(x); i += n {
+			f(y[i:i+n], x[i:i+n])
+		}
+	}
+}
+
+// function is what an operation without state and weights computes, with its parameters a and b and its sizes.
+func function(kind format.Kind, a, b float32, dims []int32) func(y []float32, x [3][]float32) {
+	if f, ok := unaries[kind]; ok {
+		return func(y []float32, x [3][]float32) { f(y, x[0]) }
+	}
+	if f, ok := binaries[kind]; ok {
+		return func(y []float32, x [3][]float32) { f(y, x[0], x[1]) }
+	}
+	n := 0
+	if len(dims) > 0 {
+		n = int(dims[0])
+	}
+	if f, ok := shaped[kind]; ok {
+		return func(y []float32, x [3][]float32) { f(y, x[0], n) }
+	}
+	switch kind {
+	case format.Select:
+		return func(y []float32, x [3][]float32) { kernels.Select(y, x[0], x[1], x[2]) }
+	case format.Clip:
+		return func(y []float32, x [3][]float32) { kernels.Clip(y, x[0], a, b) }
+	case format.ELU:
+		return func(y []float32, x [3][]float32) { kernels.ELU(y, x[0], a) }
+	case format.LeakyReLU:
+		return func(y []float32, x [3][]float32) { kernels.LeakyReLU(y, x[0], a) }
+	case format.ThresholdedReLU:
+		return func(y []float32, x [3][]float32) { kernels.ThresholdedReLU(y, x[0], a) }
+	case format.HardSigmoid:
+		return func(y []float32, x [3][]float32) { kernels.HardSigmoid(y, x[0], a, b) }
+	case format.Normalise:
+		return func(y []float32, x [3][]float32) { kernels.Normalise(y, x[0], n, a) }
+	}
+	return product(dims) // the file is valid, so this is MatMul
+}
+
+func product(dims []int32) func(y []float32, x [3][]float32) {
+	batches, m, k, n := int(dims[0]), int(dims[1]), int(dims[2]), int(dims[3])
+	return func(y []float32, x [3][]float32) {
+		for b := range batches {
+			kernels.MatMul(y[b*m*n:][:m*n], x[0][b*m*k:][:m*k], x[1][b*k*n:][:k*n], m, k, n)
+		}
+	}
+}
+
+type constant struct {
+	stateless
+	out format.Ref
+	y   []float32
+}
+
+func (c *constant) run(s *Session, n int) {
+	for t := range n {
+		copy(s.at(c.out, t), c.y)
+	}
+}
+
+// gather reads runs of neighbouring channels.
+type gather struct {
+	stateless
+	out  format.Ref
+	runs []run
+}
+
+// run is n channels of ref from channel from on.
+type run struct {
+	ref  format.Ref
+	from int
+	n    int
+}
+
+func newGather(m *Model, op *format.Op) *gather {
+	g := &gather{out: op.Out}
+	index := m.file.Arg(op, format.RoleIndex).I32
+	var starts []int
+	total := 0
+	for _, r := range op.In {
+		starts = append(starts, total)
+		total += r.Width
+	}
+	for i := 0; i < len(index); {
+		in := 0
+		if len(starts) > 1 {
+			in = sort.SearchInts(starts, int(index[i])+1) - 1
+		}
+		from := int(index[i]) - starts[in]
+		n := 1
+		for i+n < len(index) && index[i+n] == index[i]+int32(n) && from+n < op.In[in].Width {
+			n++
+		}
+		g.runs = append(g.runs, run{op.In[in], from, n})
+		i += n
+	}
+	return g
+}
+
+func (g *gather) run(s *Session, n int) {
+	for t := range n {
+		y := s.at(g.out, t)
+		for i := range g.runs {
+			r := &g.runs[i]
+			x := s.at(r.ref, t)[r.from:]
+			if r.n == 1 {
+				y[0] = x[0]
+			} else {
+				copy(y[:r.n], x)
+			}
+			y = y[r.n:]
+		}
+	}
+}
+
+// recall puts out a state that store sets for the next step.
+type recall struct {
+	out     format.Ref
+	state   int
+	initial []float32
+}
+
+func newRecall(m *Model, op *format.Op) *recall {
+	r := &recall{out: op.Out, state: m.plan.state}
+	if b := m.file.Arg(op, format.RoleH0); b != nil {
+		r.initial = b.F32
+	}
+	m.recalls[op.Out] = r.state
+	m.plan.state += op.Out.Width
+	return r
+}
+
+func (r *recall) reset(s *Session) {
+	x := s.state[r.state:][:r.out.Width]
+	clear(x)
+	copy(x, r.initial)
+}
+
+func (r *recall) run(s *Session, n int) {
+	for t := range n {
+		copy(s.at(r.out, t), s.state[r.state:])
+	}
+}
+
+type store struct {
+	stateless
+	in    format.Ref
+	state int
+}
+
+func (k *store) run(s *Session, n int) { copy(s.state[k.state:], s.at(k.in, n-1)) }

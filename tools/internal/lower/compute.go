@@ -1,0 +1,582 @@
+package lower
+
+import (
+	"math"
+	"slices"
+
+	"github.com/recur-go/recur/quant"
+	"github.com/recur-go/recur/runtime/format"
+)
+
+type constChan struct {
+	bits    uint32
+	perStep bool
+}
+
+// largest is the largest magnitude that a file may hold; masks of attention and padding are often larger.
+const largest = 0x1p60
+
+// lift makes known numbers channels, for operations that combine them with computed ones.
+func (tr *Tracer) lift(v []float32, perStep bool) ([]Chan, error) {
+	var fresh []float32
+	for _, x := range v {
+		if x != x {
+			return nil, unsupported("a constant that is not a number")
+		}
+		k := constChan{math.Float32bits(x), perStep}
+		if _, known := tr.consts[k]; !known {
+			tr.consts[k] = Chan{-1, len(fresh)}
+			fresh = append(fresh, max(min(x, largest), -largest))
+		}
+	}
+	if len(fresh) > 0 {
+		made := tr.value(len(fresh), perStep)
+		tr.append(quant.Op{Kind: format.Const, Name: tr.name(format.Const) + ".const", B: fresh}, made)
+		for _, x := range v {
+			k := constChan{math.Float32bits(x), perStep}
+			if c := tr.consts[k]; c.Value < 0 {
+				tr.consts[k] = made[c.Channel]
+			}
+		}
+	}
+	out := make([]Chan, len(v))
+	for i, x := range v {
+		out[i] = tr.consts[constChan{math.Float32bits(x), perStep}]
+	}
+	return out, nil
+}
+
+// lifted is t with channels in place of known numbers.
+func (tr *Tracer) lifted(t *Tensor, perStep bool) (*Tensor, error) {
+	if t.Computed() {
+		return t, nil
+	}
+	f, err := tr.ToFloat(t)
+	if err != nil {
+		return nil, err
+	}
+	c, err := tr.lift(f.f, perStep)
+	return t.channels(c), err
+}
+
+var binaries = map[Arith]format.Kind{Add: format.Add, Sub: format.Sub, Mul: format.Mul, Div: format.Div, Pow: format.Pow, Min: format.Minimum,
+	Max: format.Maximum, Less: format.Less, Equal: format.Equal}
+
+// combine is a op b where at least one is computed.
+func (tr *Tracer) combine(op Arith, a, b *Tensor) (*Tensor, error) {
+	switch op {
+	case Greater:
+		return tr.combine(Less, b, a)
+	case And:
+		op = Mul
+	case Or:
+		op = Max
+	}
+	kind, ok := binaries[op]
+	if !ok {
+		return nil, unsupported("an operator on computed tensors")
+	}
+	perStep := a.Computed() && tr.perStep(a.c) || !a.Computed() && tr.perStep(b.c)
+	a, err := tr.lifted(a, perStep)
+	if err != nil {
+		return nil, err
+	}
+	if b, err = tr.lifted(b, perStep); err != nil {
+		return nil, err
+	}
+	axes, ia, ib, err := tr.align(a, b)
+	if err != nil {
+		return nil, err
+	}
+	x, y := at(a.c, ia), at(b.c, ib)
+	if len(x) == 0 || tr.mixed(append(slices.Clone(x), y...)) {
+		return nil, unsupported("values of every step combined with one of the whole sequence, or no channels")
+	}
+	return &Tensor{axes: axes, c: tr.pairwise(kind, x, y)}, nil
+}
+
+// pairwise emits an operation on two lists of channels, in an order that keeps the longer list as it lies in memory.
+func (tr *Tracer) pairwise(kind format.Kind, x, y []Chan) []Chan {
+	sorted, pos := canonical(x)
+	if !distinct(sorted) {
+		sorted, pos = canonical(y)
+	}
+	if !distinct(sorted) {
+		pos = nil
+	}
+	if pos != nil {
+		x, y = at(x, pos), at(y, pos)
+	}
+	out := tr.emitAll(quant.Op{Kind: kind, Name: tr.name(kind)}, [][]Chan{period(x), period(y)}, len(x), tr.perStep(x))
+	if pos == nil {
+		return out
+	}
+	return scatter(out, pos)
+}
+
+func distinct(sorted []Chan) bool {
+	for i := 1; i < len(sorted); i++ {
+		if sorted[i] == sorted[i-1] {
+			return false
+		}
+	}
+	return true
+}
+
+// period cuts a list that repeats to its first repetition.
+func period(c []Chan) []Chan {
+	next := slices.Index(c[1:], c[0]) + 1
+	if next == 0 || len(c)%next != 0 {
+		return c
+	}
+	for i := next; i < len(c); i++ {
+		if c[i] != c[i-next] {
+			return c
+		}
+	}
+	return c[:next]
+}
+
+// Select is a where cond is not 0, else b, with broadcasting.
+func (tr *Tracer) Select(cond, a, b *Tensor) (*Tensor, error) {
+	if !cond.Computed() {
+		return tr.choose(cond, a, b)
+	}
+	perStep := tr.perStep(cond.c)
+	var in [3]*Tensor
+	for i, t := range []*Tensor{cond, a, b} {
+		var err error
+		if in[i], err = tr.lifted(t, perStep); err != nil {
+			return nil, err
+		}
+	}
+	axes, idx, err := tr.alignAll(in[:])
+	if err != nil {
+		return nil, err
+	}
+	var lists [][]Chan
+	var all []Chan
+	for i, t := range in {
+		lists = append(lists, at(t.c, idx[i]))
+		all = append(all, lists[i]...)
+	}
+	if len(lists[0]) == 0 || tr.mixed(all) {
+		return nil, unsupported("a choice between values of every step and of the whole sequence")
+	}
+	n := len(lists[0])
+	for i := range lists {
+		lists[i] = period(lists[i])
+	}
+	return &Tensor{axes: axes, c: tr.emitAll(quant.Op{Kind: format.Select, Name: tr.name(format.Select)}, lists, n, perStep)}, nil
+}
+
+// choose is Select by known conditions.
+func (tr *Tracer) choose(cond, a, b *Tensor) (*Tensor, error) {
+	cond, err := tr.ToInt(cond, true)
+	if err != nil {
+		return nil, err
+	}
+	if a.Computed() != b.Computed() {
+		t := a
+		if b.Computed() {
+			t = b
+		}
+		if a, err = tr.lifted(a, tr.perStep(t.c)); err != nil {
+			return nil, err
+		}
+		if b, err = tr.lifted(b, tr.perStep(t.c)); err != nil {
+			return nil, err
+		}
+	}
+	if (a.f == nil) != (b.f == nil) || (a.i == nil) != (b.i == nil) {
+		return nil, unsupported("a choice between different sorts of tensors")
+	}
+	axes, idx, err := tr.alignAll([]*Tensor{cond, a, b})
+	if err != nil {
+		return nil, err
+	}
+	yes, no := a.pick(axes, idx[1]), b.pick(axes, idx[2])
+	for k, i := range idx[0] {
+		if v, fixed := cond.i[i].Const(); !fixed || v != 0 {
+			continue
+		}
+		switch {
+		case yes.c != nil:
+			yes.c[k] = no.c[k]
+		case yes.f != nil:
+			yes.f[k] = no.f[k]
+		default:
+			yes.i[k] = no.i[k]
+		}
+	}
+	return yes, nil
+}
+
+// alignAll is align for three tensors.
+func (tr *Tracer) alignAll(in []*Tensor) (axes []axis, idx [3][]int, err error) {
+	axes, ia, ib, err := tr.align(in[1], in[2])
+	if err != nil {
+		return nil, idx, err
+	}
+	both := &Tensor{axes: axes, i: make([]Poly, len(ia))}
+	axes, ic, iboth, err := tr.align(in[0], both)
+	if err != nil {
+		return nil, idx, err
+	}
+	idx[0], idx[1], idx[2] = ic, at(ia, iboth), at(ib, iboth)
+	return axes, idx, nil
+}
+
+// Reduction is what Reduce makes of many.
+type Reduction uint8
+
+// The reductions.
+const (
+	ReduceMean Reduction = iota
+	ReduceSum
+	ReduceMax
+	ReduceMin
+	ReduceProduct
+)
+
+// Reduce combines all elements along the given axes. Of time, there are the mean, the largest and the smallest; the sum where the
+// length is known.
+func (tr *Tracer) Reduce(r Reduction, t *Tensor, axes []int, keep bool) (*Tensor, error) {
+	if !t.Computed() {
+		return tr.reduceKnown(r, t, axes, keep)
+	}
+	var err error
+	var inner []int
+	count := int64(1)
+	for _, ax := range axes {
+		a := t.axes[ax]
+		n, fixed := a.size().Const()
+		switch {
+		case a.has(time):
+			if t, err = tr.reduceTime(r, t, ax); err != nil {
+				return nil, err
+			}
+			continue
+		case a.has(batch) && !a.size().is(1):
+			return nil, unsupported("a reduction over the batch")
+		case !fixed || n == 0:
+			return nil, unsupported("a reduction over an axis of length %v", a.size())
+		case a.has(batch):
+			t = t.with(slices.Clone(t.axes))
+			t.axes[ax] = nil
+			continue
+		}
+		if t, err = tr.densify(t, ax); err != nil {
+			return nil, err
+		}
+		count *= n
+		inner = append(inner, ax)
+	}
+	if count > 1 {
+		if t, err = tr.reduceDense(r, t, inner, int(count)); err != nil {
+			return nil, err
+		}
+	} else {
+		t = t.without(inner)
+	}
+	if keep {
+		return t, nil
+	}
+	return t.dropped(axes), nil
+}
+
+// without makes axes have length 1.
+func (t *Tensor) without(axes []int) *Tensor {
+	out := t.with(slices.Clone(t.axes))
+	for _, ax := range axes {
+		out.axes[ax] = nil
+	}
+	return out
+}
+
+// dropped leaves axes of length 1 out.
+func (t *Tensor) dropped(axes []int) *Tensor {
+	var left []axis
+	for ax, a := range t.axes {
+		if !slices.Contains(axes, ax) {
+			left = append(left, a)
+		}
+	}
+	return t.with(left)
+}
+
+// innermost moves axes to the end and returns the permutation.
+func (t *Tensor) innermost(axes []int) []int64 {
+	var perm []int64
+	for ax := range t.axes {
+		if !slices.Contains(axes, ax) {
+			perm = append(perm, int64(ax))
+		}
+	}
+	for _, ax := range axes {
+		perm = append(perm, int64(ax))
+	}
+	return perm
+}
+
+func (tr *Tracer) reduceDense(r Reduction, t *Tensor, axes []int, n int) (*Tensor, error) {
+	moved, err := tr.Transpose(t, t.innermost(axes))
+	if err != nil {
+		return nil, err
+	}
+	if len(moved.c) == 0 || tr.mixed(moved.c) {
+		return nil, unsupported("a reduction of no channels, or of mixed sorts")
+	}
+	kind := map[Reduction]format.Kind{ReduceMean: format.Sum, ReduceSum: format.Sum, ReduceMax: format.Highest, ReduceMin: format.Lowest,
+		ReduceProduct: format.Product}[r]
+	in := tr.contiguous(moved.c)
+	out := tr.emit(quant.Op{Kind: kind, Name: tr.name(kind), Dims: []int32{int32(n)}}, in, len(in)/n, tr.perStep(in))
+	res := t.without(axes).channels(out)
+	if r != ReduceMean {
+		return res, nil
+	}
+	return tr.Binary(Mul, res, &Tensor{f: []float32{1 / float32(n)}})
+}
+
+func (tr *Tracer) reduceTime(r Reduction, t *Tensor, ax int) (*Tensor, error) {
+	if len(t.axes[ax]) != 1 {
+		return nil, unsupported("a reduction over time and channels in one axis")
+	}
+	steps, fixed := t.axes[ax].size().Const()
+	switch {
+	case r == ReduceMean:
+		return tr.Pool(format.Mean, t, []int{ax}, true)
+	case r == ReduceMax:
+		return tr.Pool(format.Max, t, []int{ax}, true)
+	case r == ReduceMin:
+		t, err := tr.Negate(t)
+		if err == nil {
+			t, err = tr.Pool(format.Max, t, []int{ax}, true)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return tr.Negate(t)
+	case r == ReduceSum && fixed:
+		t, err := tr.Pool(format.Mean, t, []int{ax}, true)
+		if err != nil {
+			return nil, err
+		}
+		return tr.Binary(Mul, t, &Tensor{f: []float32{float32(steps)}})
+	}
+	return nil, unsupported("a sum or product over time")
+}
+
+func (tr *Tracer) reduceKnown(r Reduction, t *Tensor, axes []int, keep bool) (*Tensor, error) {
+	t, err := tr.materialise(t)
+	if err != nil {
+		return nil, err
+	}
+	if t.f == nil {
+		return tr.reduceInts(r, t, axes, keep)
+	}
+	moved, err := tr.Transpose(t, t.innermost(axes))
+	if err != nil {
+		return nil, err
+	}
+	n := 1
+	for _, ax := range axes {
+		k, _ := t.axes[ax].count()
+		n *= k
+	}
+	if n == 0 {
+		return nil, unsupported("a reduction of nothing")
+	}
+	out := make([]float32, len(moved.f)/n)
+	for i := range out {
+		out[i] = float32(fold64(r, moved.f[i*n:(i+1)*n]))
+	}
+	res := t.without(axes)
+	res.f = out
+	if keep {
+		return res, nil
+	}
+	return res.dropped(axes), nil
+}
+
+func fold64(r Reduction, v []float32) float64 {
+	s := float64(v[0])
+	for _, x := range v[1:] {
+		switch y := float64(x); r {
+		case ReduceMax:
+			s = max(s, y)
+		case ReduceMin:
+			s = min(s, y)
+		case ReduceProduct:
+			s *= y
+		default:
+			s += y
+		}
+	}
+	if r == ReduceMean {
+		s /= float64(len(v))
+	}
+	return s
+}
+
+// reduceInts is for the shape arithmetic that multiplies or adds all sizes.
+func (tr *Tracer) reduceInts(r Reduction, t *Tensor, axes []int, keep bool) (*Tensor, error) {
+	op, ok := map[Reduction]Arith{ReduceSum: Add, ReduceProduct: Mul}[r]
+	if !ok || len(axes) != len(t.axes) || len(t.i) == 0 {
+		return nil, unsupported("a reduction of integers")
+	}
+	s := t.i[0]
+	for _, x := range t.i[1:] {
+		var err error
+		if s, err = polyOp(op, s, x); err != nil {
+			return nil, err
+		}
+	}
+	res := &Tensor{i: []Poly{s}, axes: make([]axis, len(t.axes))}
+	if keep {
+		return res, nil
+	}
+	return res.dropped(axes), nil
+}
+
+// groups brings the channels along axes together: t with these axes last, and the channels of each group in the order of memory.
+func (tr *Tracer) groups(t *Tensor, axes []int) (moved *Tensor, n int, err error) {
+	n = 1
+	for _, ax := range axes {
+		if t.axes[ax].has(time) || t.axes[ax].has(batch) {
+			return nil, 0, unsupported("channels together with time or batch")
+		}
+		if t, err = tr.densify(t, ax); err != nil {
+			return nil, 0, err
+		}
+		k, _ := t.axes[ax].count()
+		n *= k
+	}
+	if moved, err = tr.Transpose(t, t.innermost(axes)); err != nil {
+		return nil, 0, err
+	}
+	if n == 0 || len(moved.c) == 0 || tr.mixed(moved.c) {
+		return nil, 0, unsupported("no channels, or such of mixed sorts")
+	}
+	return moved, n, nil
+}
+
+// back undoes groups.
+func (tr *Tracer) back(moved *Tensor, axes []int, rank int) (*Tensor, error) {
+	perm := make([]int64, rank)
+	k := int64(0)
+	for ax := range rank {
+		if !slices.Contains(axes, ax) {
+			perm[ax] = k
+			k++
+		}
+	}
+	for _, ax := range axes {
+		perm[ax] = k
+		k++
+	}
+	return tr.Transpose(moved, perm)
+}
+
+// LayerNorm is (t - mean)/sqrt(variance + eps) along axes, whose scale and shift follow as operators of their own.
+func (tr *Tracer) LayerNorm(t *Tensor, axes []int, eps float32) (*Tensor, error) {
+	if !t.Computed() {
+		return nil, unsupported("a normalisation of constants")
+	}
+	moved, n, err := tr.groups(t, axes)
+	if err != nil {
+		return nil, err
+	}
+	in := tr.contiguous(moved.c)
+	op := quant.Op{Kind: format.Normalise, Name: tr.name(format.Normalise), Dims: []int32{int32(n)}, Params: []float32{eps}}
+	return tr.back(moved.channels(tr.emit(op, in, len(in), tr.perStep(in))), axes, t.Rank())
+}
+
+// MatMul is the product of two computed tensors over the last axis of a and the last but one of b, with broadcasting of the others.
+func (tr *Tracer) MatMul(a, b *Tensor) (*Tensor, error) {
+	if len(a.axes) < 2 || len(b.axes) < 2 {
+		return nil, unsupported("a product of computed tensors with fewer than 2 dimensions")
+	}
+	perStep := a.Computed() && tr.perStep(a.c) || !a.Computed() && tr.perStep(b.c)
+	var err error
+	ts := []*Tensor{a, b}
+	for i := range ts {
+		if ts[i], err = tr.lifted(ts[i], perStep); err != nil {
+			return nil, err
+		}
+		for ax := len(ts[i].axes) - 2; ax < len(ts[i].axes); ax++ {
+			if ts[i], err = tr.densify(ts[i], ax); err != nil {
+				return nil, err
+			}
+		}
+	}
+	a, b = ts[0], ts[1]
+	m, _ := a.axes[len(a.axes)-2].count()
+	k, _ := a.axes[len(a.axes)-1].count()
+	k2, _ := b.axes[len(b.axes)-2].count()
+	n, _ := b.axes[len(b.axes)-1].count()
+	if k != k2 || m*k*n == 0 {
+		return nil, unsupported("a product of %d by %d and %d by %d", m, k, k2, n)
+	}
+	lead := func(t *Tensor, size int) *Tensor {
+		l := &Tensor{axes: t.axes[:len(t.axes)-2], i: make([]Poly, t.len()/size)}
+		return l
+	}
+	axes, ia, ib, err := tr.align(lead(a, m*k), lead(b, k*n))
+	if err != nil {
+		return nil, err
+	}
+	if err := tr.spend(int64(len(ia)) * int64(m*k+k*n+m*n)); err != nil {
+		return nil, err
+	}
+	var x, y []Chan
+	for i := range ia {
+		x = append(x, a.c[ia[i]*m*k:][:m*k]...)
+		y = append(y, b.c[ib[i]*k*n:][:k*n]...)
+	}
+	if tr.mixed(append(slices.Clone(x), y...)) {
+		return nil, unsupported("values of every step multiplied with one of the whole sequence")
+	}
+	op := quant.Op{Kind: format.MatMul, Name: tr.name(format.MatMul), Dims: []int32{int32(len(ia)), int32(m), int32(k), int32(n)}}
+	out := tr.emitAll(op, [][]Chan{x, y}, len(ia)*m*n, perStep)
+	return &Tensor{axes: append(slices.Clone(axes), denseAxis(m), denseAxis(n)), c: out}, nil
+}
+
+// State is a tensor that persists: what Store sets is what it holds in the next call. It starts at initial, or zero if that is nil.
+func (tr *Tracer) State(dims []int64, initial []float32) (*Tensor, error) {
+	n := int64(1)
+	t := &Tensor{}
+	for _, d := range dims {
+		if d < 1 || d > maxWidth || n*d > maxWidth {
+			return nil, unsupported("a state of shape %v", dims)
+		}
+		n *= d
+		t.axes = append(t.axes, denseAxis(int(d)))
+	}
+	t.c = tr.value(int(n), true)
+	tr.append(quant.Op{Kind: format.Recall, Name: tr.name(format.Recall), H0: initial}, t.c)
+	return t, tr.spend(0)
+}
+
+// Store sets what the state holds in the next call. Every state that is read must be stored, once.
+func (tr *Tracer) Store(state, t *Tensor) error {
+	v := state.c[0].Value
+	t, err := tr.lifted(t, true)
+	if err != nil {
+		return err
+	}
+	for ax := range t.axes {
+		if t.axes[ax].has(repeat) {
+			if t, err = tr.densify(t, ax); err != nil {
+				return err
+			}
+		}
+	}
+	if len(t.c) != len(state.c) || tr.mixed(t.c) || !tr.perStep(t.c) || tr.stored[v] {
+		return unsupported("a state of %d channels set to %d, or set twice", len(state.c), len(t.c))
+	}
+	tr.stored[v] = true
+	in := tr.contiguous(t.c)
+	tr.add(quant.Op{Kind: format.Store, Name: tr.name(format.Store)}, in, state.c)
+	return nil
+}
