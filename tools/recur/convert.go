@@ -29,6 +29,9 @@ input, or a bound.
       with names for its outputs and inputs, which the file keeps
   recur convert stream.onnx -o stream.recur -scheme f32 -zero h0,c0
       initial states that are inputs of the model start at zero; the session keeps them from step to step
+  recur convert vad.onnx -o vad.recur -scheme f32 -shape input=1x576 -fix sr=16000 -state state=stateN
+      a model that works on one frame a call and hands its state around: the session keeps it. Where names or shapes make plain
+      which inputs are states, -state is not needed
 
   recur convert gesture.pt -arch gesture.json -o gesture.recur -range 1
       PyTorch weights (.pt, .pth, .safetensors), with what recur describe gesture.pt wrote and you have corrected
@@ -71,6 +74,11 @@ func convert(c *call) error {
 	}
 	for _, guess := range im.guesses {
 		fmt.Fprintf(c.err, "%s: %s\n", im.arch, guess)
+	}
+	for _, p := range g.Meta {
+		if p.Key == "states" {
+			fmt.Fprintf(c.err, "states that the session keeps: %s\n", p.Value)
+		}
 	}
 	if err := about.apply(g); err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/recur-go/recur/quant"
@@ -29,14 +30,81 @@ const maxModelBytes = 1 << 30
 
 // importFlags are the flags of commands that read a foreign model.
 type importFlags struct {
-	output, zero, arch string
-	guesses            []string // what the description says it does not know
+	output, arch string
+	fixed        map[string]float32
+	states       map[string]string
+	shapes       map[string][]int64
+	guesses      []string // what the description says it does not know
 }
 
 func (f *importFlags) define(s *flag.FlagSet) {
 	s.StringVar(&f.output, "output", "", "the output of an ONNX model to compute, by `NAME` (default: its first)")
-	s.StringVar(&f.zero, "zero", "", "further inputs of an ONNX model to fix at zero, such as initial states, by `NAMES` with commas")
+	f.fixed, f.shapes = map[string]float32{}, map[string][]int64{}
+	s.Func("zero", "further inputs of an ONNX model to fix at zero, such as initial states, by `NAMES` with commas", f.addZeros)
+	s.Func("fix", "further inputs of an ONNX model to fix at a number, `NAME=VALUE,…`", f.addFixed)
+	s.Func("state", "inputs of an ONNX model that hold in each step what an output gave in the one before, `INPUT=OUTPUT,…`, or none "+
+		"(default: found by names and shapes)", f.addStates)
+	s.Func("shape", "the shape of an input of an ONNX model that leaves it open, `NAME=1x576`; may be repeated", f.addShape)
 	s.StringVar(&f.arch, "arch", "", "what the layers of a PyTorch model are, a JSON `FILE` such as recur describe writes")
+}
+
+func (f *importFlags) addZeros(list string) error {
+	for name := range strings.SplitSeq(list, ",") {
+		f.fixed[name] = 0
+	}
+	return nil
+}
+
+// pairs calls use for every NAME=VALUE of a list.
+func pairs(list string, use func(name, value string) error) error {
+	for p := range strings.SplitSeq(list, ",") {
+		i := strings.LastIndex(p, "=")
+		if i <= 0 || i == len(p)-1 {
+			return fmt.Errorf("%q: want NAME=VALUE", p)
+		}
+		if err := use(p[:i], p[i+1:]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *importFlags) addFixed(list string) error {
+	return pairs(list, func(name, value string) error {
+		v, err := strconv.ParseFloat(value, 32)
+		f.fixed[name] = float32(v)
+		return err
+	})
+}
+
+func (f *importFlags) addStates(list string) error {
+	if f.states == nil {
+		f.states = map[string]string{}
+	}
+	if list == "none" {
+		return nil
+	}
+	return pairs(list, func(name, value string) error { f.states[name] = value; return nil })
+}
+
+func (f *importFlags) addShape(one string) error {
+	return pairs(one, func(name, value string) error {
+		var dims []int64
+		for d := range strings.SplitSeq(value, "x") {
+			n, err := strconv.ParseInt(d, 10, 32)
+			if err != nil || n < 1 {
+				return fmt.Errorf("%q: want sizes such as 1x576", value)
+			}
+			dims = append(dims, n)
+		}
+		f.shapes[name] = dims
+		return nil
+	})
+}
+
+// forONNX reports whether a flag is set that only ONNX models take.
+func (f *importFlags) forONNX() bool {
+	return f.output != "" || len(f.fixed) > 0 || f.states != nil || len(f.shapes) > 0
 }
 
 // importers read foreign models, by the extension of the file.
@@ -74,18 +142,12 @@ func (f *importFlags) onnx(b []byte) (*quant.Graph, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := fromonnx.Options{Output: f.output, Fixed: map[string]float32{}}
-	for name := range strings.SplitSeq(f.zero, ",") {
-		if name != "" {
-			o.Fixed[name] = 0
-		}
-	}
-	return fromonnx.Import(m, o)
+	return fromonnx.Import(m, fromonnx.Options{Output: f.output, Fixed: f.fixed, States: f.states, Shapes: f.shapes})
 }
 
 func (f *importFlags) torch(b []byte) (*quant.Graph, error) {
-	if f.output != "" || f.zero != "" {
-		return nil, errors.New("-output and -zero apply to ONNX models only")
+	if f.forONNX() {
+		return nil, errors.New("-output, -zero, -fix, -state and -shape apply to ONNX models only")
 	}
 	if f.arch == "" {
 		return nil, errors.New("PyTorch weights do not say what the layers are: give -arch FILE.json (recur describe writes a first version)")
@@ -107,8 +169,8 @@ func (f *importFlags) torch(b []byte) (*quant.Graph, error) {
 }
 
 func (f *importFlags) keras(b []byte) (*quant.Graph, error) {
-	if f.output != "" || f.zero != "" || f.arch != "" {
-		return nil, errors.New("a Keras model says itself what its layers are; -output, -zero and -arch do not apply")
+	if f.forONNX() || f.arch != "" {
+		return nil, errors.New("a Keras model says itself what its layers are; -output, -zero, -fix, -state, -shape and -arch do not apply")
 	}
 	m, err := fromkeras.Read(b)
 	if err != nil {
@@ -136,8 +198,8 @@ func (f *importFlags) open(path string) (*runtime.Model, error) {
 		}
 		return assemble(path, g)
 	}
-	if f.output != "" || f.zero != "" || f.arch != "" {
-		return nil, misused("-output, -zero and -arch apply to models of other formats only")
+	if f.forONNX() || f.arch != "" {
+		return nil, misused("-output, -zero, -fix, -state, -shape and -arch apply to models of other formats only")
 	}
 	return runtime.Open(path)
 }

@@ -23,7 +23,8 @@ const wanted = `want one of
   model.onnx with test_data_set_N/input_K.pb and output_K.pb   (ONNX backend tests)
   model.onnx with in_NAME.npy, and spec64_NAME.npy or out_NAME.npy
   meta.json naming inputs, outputs and sets, with models and setK_in_NAME.npy, setK_out_NAME.npy   (torch)
-  meta.json naming the model, with in_x.npy and out64_y.npy   (Keras)`
+  meta.json naming the model, with in_x.npy and out64_y.npy   (Keras)
+  meta.json naming the model, steps, inputs, state and outputs with their files   (streamed ONNX models)`
 
 // ErrLayout is a folder that holds no case of a known layout.
 var ErrLayout = errors.New("no test case: " + wanted)
@@ -98,6 +99,14 @@ func described(dir, name string) ([]*Case, error) {
 	b, err := os.ReadFile(filepath.Join(dir, "meta.json"))
 	if err != nil {
 		return nil, err
+	}
+	var run struct {
+		Model string
+		Steps int
+		streamed
+	}
+	if json.Unmarshal(b, &run) == nil && run.Steps > 0 && filepath.Ext(run.Model) == ".onnx" && len(run.Outputs) > 0 {
+		return []*Case{{name, streamedCase{dir, run.Model, run.Steps, run.streamed}.run}}, nil
 	}
 	var m meta
 	err = json.Unmarshal(b, &m)

@@ -16,7 +16,7 @@ type kerasCase struct {
 }
 
 func (k kerasCase) run(c checker) ([]Output, error) {
-	b, err := k.model()
+	b, err := above(k.dir, k.Model)
 	if err != nil {
 		return nil, err
 	}
@@ -57,18 +57,18 @@ func (k kerasCase) run(c checker) ([]Output, error) {
 	return []Output{o}, nil
 }
 
-// model reads the model, whose path is relative to a folder above the case.
-func (k kerasCase) model() ([]byte, error) {
-	at, err := filepath.Abs(k.dir)
+// above reads a file whose path is relative to dir or a folder above it.
+func above(dir, path string) ([]byte, error) {
+	at, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
 	}
 	for range 4 {
-		b, err := os.ReadFile(filepath.Join(at, filepath.FromSlash(k.Model)))
+		b, err := os.ReadFile(filepath.Join(at, filepath.FromSlash(path)))
 		if !errors.Is(err, os.ErrNotExist) {
 			return b, err
 		}
 		at = filepath.Dir(at)
 	}
-	return nil, fmt.Errorf("%s: no %s in it or in the folders above", k.dir, k.Model)
+	return nil, fmt.Errorf("%s: no %s in it or in the folders above", dir, path)
 }

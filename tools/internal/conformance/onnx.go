@@ -76,7 +76,7 @@ func evaluate(m *onnx.Model, s set, output string) (*onnx.Tensor, error) {
 		if x == nil || x.F == nil || v.Type.Integer() || len(x.Dims) == 0 || len(x.F) == 0 {
 			continue
 		}
-		y, err := (&attempt{m, s, v, x, output}).run()
+		y, err := (&attempt{model: m, set: s, vary: v, x: x, output: output}).run()
 		if err == nil || classify(err) == Failed {
 			return y, err
 		}
@@ -97,10 +97,24 @@ type attempt struct {
 	vary   onnx.ValueInfo
 	x      *onnx.Tensor
 	output string
+	shapes map[string][]int64 // of the input, where the model leaves it open
 }
 
-// run tries the constants as they are; then, for every sequence of the batch, its part of them.
+// run tries the model as it is, and then for inputs of the given shape only.
 func (a *attempt) run() (*onnx.Tensor, error) {
+	y, err := a.open()
+	if err == nil || classify(err) == Failed || !slices.ContainsFunc(a.vary.Dims, func(d onnx.Dim) bool { return d.Value < 0 }) {
+		return y, err
+	}
+	a.shapes = map[string][]int64{a.vary.Name: a.x.Dims}
+	if y, e := a.open(); e == nil || classify(e) == Failed {
+		return y, e
+	}
+	return nil, err
+}
+
+// open tries the constants as they are; then, for every sequence of the batch, its part of them.
+func (a *attempt) open() (*onnx.Tensor, error) {
 	y, err := a.whole()
 	if err == nil || classify(err) == Failed || !a.cuts() {
 		return y, err
@@ -180,7 +194,7 @@ func (a *attempt) load(n int, roles []lower.Role) (*quant.Graph, fromonnx.Layout
 		}
 	}
 	g.Nodes = without(g.Nodes, absent)
-	return fromonnx.ImportLayout(&m, fromonnx.Options{Output: a.output, Roles: roles})
+	return fromonnx.ImportLayout(&m, fromonnx.Options{Output: a.output, Roles: roles, Shapes: a.shapes})
 }
 
 // typed is a tensor under its name in the graph, and with integers where the graph has such.

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,6 +23,8 @@ import (
 type Options struct {
 	Output string             // the graph output to compute; "" is the first
 	Fixed  map[string]float32 // graph inputs to replace by a constant, such as initial states by 0
+	States map[string]string  // graph inputs that hold in each call what an output gave in the call before, zero in the first
+	Shapes map[string][]int64 // shapes of graph inputs, where those in the model are open
 	Roles  []lower.Role       // what the axes of the input mean; nil is the first meaning that can be traced
 }
 
@@ -29,6 +32,7 @@ type Options struct {
 type Layout struct {
 	Input  []lower.Role
 	Output [][]lower.Span
+	States map[string]string // input to output, as given or found
 }
 
 // Error is a node that cannot be imported. It wraps a *lower.Unsupported if the model is well formed.
@@ -63,6 +67,13 @@ func ImportLayout(m *onnx.Model, o Options) (*quant.Graph, Layout, error) {
 		return nil, Layout{}, err
 	}
 	describe(g, m)
+	if p.stateful() {
+		var list []string
+		for _, in := range slices.Sorted(maps.Keys(p.states)) {
+			list = append(list, in+"="+p.states[in])
+		}
+		g.Meta = append(g.Meta, format.Pair{Key: "states", Value: strings.Join(list, ",")})
+	}
 	return g, l, nil
 }
 
@@ -70,110 +81,174 @@ func ImportLayout(m *onnx.Model, o Options) (*quant.Graph, Layout, error) {
 type program struct {
 	model  *onnx.Model
 	fixed  map[string]float32
+	sizes  map[string][]int64
 	roles  []lower.Role
 	consts map[string]*onnx.Tensor
 	shapes map[string]onnx.ValueInfo // of graph inputs that are neither initializers nor the network's input
-	nodes  []*onnx.Node
-	used   map[string]bool // names that the output depends on
+	states map[string]string         // input to output
+	used   map[string]bool           // names that the output depends on
 	input  onnx.ValueInfo
 	output string
 }
 
 func plan(m *onnx.Model, o Options) (*program, error) {
-	p := &program{model: m, fixed: o.Fixed, roles: o.Roles, consts: map[string]*onnx.Tensor{}, shapes: map[string]onnx.ValueInfo{}, output: o.Output}
+	p := &program{model: m, fixed: o.Fixed, sizes: o.Shapes, roles: o.Roles, states: o.States, consts: map[string]*onnx.Tensor{},
+		shapes: map[string]onnx.ValueInfo{}, output: o.Output}
 	for _, t := range m.Graph.Initializers {
 		p.consts[t.Name] = t
+	}
+	if err := p.checkNames(); err != nil {
+		return nil, err
+	}
+	if p.states == nil {
+		p.states = p.findStates()
 	}
 	if err := p.chooseOutput(); err != nil {
 		return nil, err
 	}
-	used, err := p.reach()
-	if err != nil {
+	if err := p.reach(); err != nil {
 		return nil, err
 	}
-	p.used = used
-	return p, p.chooseInput(used)
+	return p, p.chooseInput()
 }
 
-func (p *program) chooseOutput() error {
-	var names []string
-	for _, v := range p.model.Graph.Outputs {
-		names = append(names, v.Name)
+// checkNames refuses options that name what the model does not have.
+func (p *program) checkNames() error {
+	g := p.model.Graph
+	has := func(list []onnx.ValueInfo, name string) bool {
+		return slices.ContainsFunc(list, func(v onnx.ValueInfo) bool { return v.Name == name })
 	}
-	if len(names) == 0 {
-		return errors.New("the model has no output")
+	for name := range p.fixed {
+		if !has(g.Inputs, name) {
+			return fmt.Errorf("the model has no input %q", name)
+		}
 	}
-	if p.output == "" {
-		p.output = names[0]
+	for name := range p.sizes {
+		if !has(g.Inputs, name) {
+			return fmt.Errorf("the model has no input %q", name)
+		}
 	}
-	if !slices.Contains(names, p.output) {
-		return fmt.Errorf("the model has no output %q; it has %s", p.output, strings.Join(names, ", "))
+	for in, out := range p.states {
+		switch {
+		case !has(g.Inputs, in):
+			return fmt.Errorf("the model has no input %q; it has %s", in, names(g.Inputs))
+		case !has(g.Outputs, out):
+			return fmt.Errorf("the model has no output %q; it has %s", out, names(g.Outputs))
+		}
 	}
 	return nil
 }
 
-// reach collects the nodes that the output depends on, and returns all names they use. All their operators are in the table.
-func (p *program) reach() (map[string]bool, error) {
-	maker := map[string]int{}
-	for i, n := range p.model.Graph.Nodes {
-		for _, out := range n.Outputs {
-			if _, twice := maker[out]; twice && out != "" {
-				return nil, &Error{n.Op, n.Name, fmt.Errorf("%q is computed twice", out)}
-			}
-			maker[out] = i
+func names(list []onnx.ValueInfo) string {
+	var out []string
+	for _, v := range list {
+		out = append(out, v.Name)
+	}
+	return strings.Join(out, ", ")
+}
+
+// chooseOutput takes the first output that is no state, if none is asked for.
+func (p *program) chooseOutput() error {
+	outputs := p.model.Graph.Outputs
+	if len(outputs) == 0 {
+		return errors.New("the model has no output")
+	}
+	if p.output != "" {
+		if !slices.ContainsFunc(outputs, func(v onnx.ValueInfo) bool { return v.Name == p.output }) {
+			return fmt.Errorf("the model has no output %q; it has %s", p.output, names(outputs))
+		}
+		return nil
+	}
+	p.output = outputs[0].Name
+	for _, v := range outputs {
+		if !slices.Contains(slices.Collect(maps.Values(p.states)), v.Name) {
+			p.output = v.Name
+			break
 		}
 	}
-	used, needed := map[string]bool{}, make([]bool, len(p.model.Graph.Nodes))
+	return nil
+}
+
+// reach collects the names that the output depends on; of a state that it depends on, also those that the state depends on.
+func (p *program) reach() error {
+	maker, err := makers(p.model.Graph)
+	if err != nil {
+		return err
+	}
+	p.used = map[string]bool{}
 	for open := []string{p.output}; len(open) > 0; {
 		name := open[len(open)-1]
 		open = open[:len(open)-1]
-		if name == "" || used[name] {
+		if name == "" || p.used[name] {
 			continue
 		}
-		used[name] = true
-		if i, ok := maker[name]; ok && !needed[i] {
-			needed[i] = true
-			open = append(open, p.model.Graph.Nodes[i].Inputs...)
+		p.used[name] = true
+		if out, ok := p.states[name]; ok {
+			open = append(open, out)
+		}
+		if n := maker[name]; n != nil {
+			open = appendInputs(open, n)
 		}
 	}
-	for i, n := range p.model.Graph.Nodes {
-		if !needed[i] {
-			continue
-		}
-		if _, ok := operators[n.Op]; !ok || n.Domain != "" {
-			return nil, &Error{opName(n), nodeName(n), unsupported("the operator is not supported")}
-		}
-		p.nodes = append(p.nodes, n)
-	}
-	return used, nil
+	return nil
 }
 
-func (p *program) chooseInput(used map[string]bool) error {
+// appendInputs appends the names that a node reads, in its subgraphs too.
+func appendInputs(to []string, n *onnx.Node) []string {
+	to = append(to, n.Inputs...)
+	for _, a := range n.Attrs {
+		if a.G == nil {
+			continue
+		}
+		for _, inner := range a.G.Nodes {
+			to = appendInputs(to, inner)
+		}
+		for _, v := range a.G.Outputs {
+			to = append(to, v.Name)
+		}
+	}
+	return to
+}
+
+// makers says which node computes each name.
+func makers(g *onnx.Graph) (map[string]*onnx.Node, error) {
+	maker := map[string]*onnx.Node{}
+	for _, n := range g.Nodes {
+		for _, out := range n.Outputs {
+			if maker[out] != nil && out != "" {
+				return nil, &Error{opName(n), nodeName(n), fmt.Errorf("%q is computed twice", out)}
+			}
+			maker[out] = n
+		}
+	}
+	return maker, nil
+}
+
+func (p *program) chooseInput() error {
 	var found []onnx.ValueInfo
-	var names []string
 	for _, v := range p.model.Graph.Inputs {
 		_, constant := p.consts[v.Name]
 		_, fixed := p.fixed[v.Name]
+		_, state := p.states[v.Name]
+		if dims, given := p.sizes[v.Name]; given {
+			if err := setShape(&v, dims); err != nil {
+				return err
+			}
+		}
 		switch {
-		case !used[v.Name] || constant:
-		case fixed:
+		case !p.used[v.Name] || constant:
+		case fixed, state:
 			p.shapes[v.Name] = v
 		default:
 			found = append(found, v)
-			names = append(names, v.Name)
-		}
-	}
-	for name := range p.fixed {
-		if !slices.ContainsFunc(p.model.Graph.Inputs, func(v onnx.ValueInfo) bool { return v.Name == name }) {
-			return fmt.Errorf("the model has no input %q", name)
 		}
 	}
 	switch {
 	case len(found) == 0:
 		return unsupported("output %q depends on no input", p.output)
 	case len(found) > 1:
-		return unsupported("the model has %d inputs (%s); only one can vary, the others must be fixed (-zero NAME for states that start at zero)",
-			len(found), strings.Join(names, ", "))
+		return unsupported("the model has %d inputs (%s); only one can vary, the others must be fixed (-zero NAME for states that start at zero, "+
+			"-fix NAME=VALUE) or be states (-state NAME=OUTPUT)", len(found), names(found))
 	}
 	p.input = found[0]
 	switch {
@@ -181,6 +256,29 @@ func (p *program) chooseInput(used map[string]bool) error {
 		return unsupported("input %q has no shape", p.input.Name)
 	case p.input.Type != 0 && !p.input.Type.Float():
 		return unsupported("input %q does not hold floats", p.input.Name)
+	}
+	return nil
+}
+
+// setShape fixes the dimensions of an input; those of -1 stay as they are.
+func setShape(v *onnx.ValueInfo, dims []int64) error {
+	if v.HasShape && len(v.Dims) != len(dims) {
+		return fmt.Errorf("input %q has %d dimensions, %d are given", v.Name, len(v.Dims), len(dims))
+	}
+	if !v.HasShape {
+		v.Dims = make([]onnx.Dim, len(dims))
+		for i := range v.Dims {
+			v.Dims[i].Value = -1
+		}
+	}
+	v.HasShape, v.Dims = true, slices.Clone(v.Dims)
+	for i, d := range dims {
+		if d > 0 && v.Dims[i].Value > 0 && v.Dims[i].Value != d {
+			return fmt.Errorf("input %q: dimension %d is %d, not %d", v.Name, i, v.Dims[i].Value, d)
+		}
+		if d > 0 {
+			v.Dims[i] = onnx.Dim{Value: d}
+		}
 	}
 	return nil
 }
@@ -213,13 +311,16 @@ func (p *program) lower() (*quant.Graph, Layout, error) {
 	var best error
 	furthest := -2
 	tries := layouts(len(p.input.Dims))
-	if p.roles != nil {
+	switch {
+	case p.roles != nil:
 		tries = [][]lower.Role{p.roles}
+	case p.stateful(): // a call with states is one step, with all that it holds
+		tries = [][]lower.Role{make([]lower.Role, len(p.input.Dims))}
 	}
 	for _, roles := range tries {
 		g, output, progress, err := p.trace(roles)
 		if err == nil {
-			return g, Layout{roles, output}, nil
+			return g, Layout{roles, output, p.states}, nil
 		}
 		if progress > furthest {
 			best, furthest = err, progress
@@ -228,35 +329,105 @@ func (p *program) lower() (*quant.Graph, Layout, error) {
 	return nil, Layout{}, best
 }
 
+func (p *program) stateful() bool {
+	for in := range p.states {
+		if p.used[in] {
+			return true
+		}
+	}
+	return false
+}
+
+// inputSizes are the sizes of the input's axes. In a model with states, the axes of batch and time may be open, and have length 1.
+func (p *program) inputSizes() ([]int64, error) {
+	sizes := make([]int64, len(p.input.Dims))
+	for i, d := range p.input.Dims {
+		if sizes[i] = d.Value; d.Value == 0 || d.Value > 1<<31 {
+			return nil, fmt.Errorf("input %q has a dimension of %d", p.input.Name, d.Value)
+		}
+		if d.Value < 0 && p.stateful() && i < 2 && i < len(sizes)-1 {
+			sizes[i] = 1
+		}
+	}
+	return sizes, nil
+}
+
 // trace returns the graph and the layout of its output, or how many nodes were traced and the error of the next.
 func (p *program) trace(roles []lower.Role) (*quant.Graph, [][]lower.Span, int, error) {
 	if len(roles) != len(p.input.Dims) {
 		return nil, nil, -1, fmt.Errorf("input %q has %d dimensions, %d are described", p.input.Name, len(p.input.Dims), len(roles))
 	}
-	sizes := make([]int64, len(roles))
-	for i, d := range p.input.Dims {
-		if sizes[i] = d.Value; d.Value == 0 || d.Value > 1<<31 {
-			return nil, nil, -1, fmt.Errorf("input %q has a dimension of %d", p.input.Name, d.Value)
-		}
+	sizes, err := p.inputSizes()
+	if err != nil {
+		return nil, nil, -1, err
 	}
 	tr, x, err := lower.NewTracer(sizes, roles, p.budget())
 	if err != nil {
 		return nil, nil, -1, fmt.Errorf("input %q: %w", p.input.Name, err)
 	}
-	e := env{program: p, tr: tr, known: map[string]result{p.input.Name: {t: x}}}
-	for i, n := range p.nodes {
-		if err := e.node(n); err != nil {
-			return nil, nil, i, &Error{opName(n), nodeName(n), err}
+	e := &env{program: p, tr: tr, traced: new(int), scope: scope{known: map[string]result{p.input.Name: {t: x}}}}
+	if e.maker, err = makers(p.model.Graph); err != nil {
+		return nil, nil, -1, err
+	}
+	g, output, err := e.whole()
+	return g, output, *e.traced, err
+}
+
+// whole traces the output, and what the states become.
+func (e *env) whole() (*quant.Graph, [][]lower.Span, error) {
+	states := map[string]*lower.Tensor{}
+	for _, in := range slices.Sorted(maps.Keys(e.states)) {
+		if !e.used[in] {
+			continue
+		}
+		t, err := e.state(e.shapes[in])
+		if err != nil {
+			return nil, nil, fmt.Errorf("state %q: %w", in, err)
+		}
+		states[in] = t
+		e.known[in] = result{t: t}
+	}
+	y, err := e.get(e.output)
+	if err != nil {
+		return nil, nil, e.atOutput(err)
+	}
+	for _, in := range slices.Sorted(maps.Keys(states)) {
+		next, err := e.get(e.states[in])
+		if err == nil {
+			err = e.tr.Store(states[in], next)
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("state %q: %w", in, err)
 		}
 	}
-	y, err := e.get(p.output)
-	if err == nil {
-		var g *quant.Graph
-		if g, err = tr.Finish(y); err == nil {
-			return g, y.Layout(), len(p.nodes), nil
+	g, err := e.tr.Finish(y)
+	if err != nil {
+		return nil, nil, e.atOutput(err)
+	}
+	return g, y.Layout(), nil
+}
+
+// atOutput names the output, unless the error is of a node before.
+func (e *env) atOutput(err error) error {
+	if at := (*Error)(nil); errors.As(err, &at) {
+		return err
+	}
+	return fmt.Errorf("output %q: %w", e.output, err)
+}
+
+// state is a graph input that persists. Open dimensions, of the batch or of a step, have length 1.
+func (e *env) state(v onnx.ValueInfo) (*lower.Tensor, error) {
+	if !v.HasShape || v.Type != 0 && !v.Type.Float() {
+		return nil, unsupported("an input without a shape, or of integers")
+	}
+	var dims []int64
+	for _, d := range v.Dims {
+		dims = append(dims, max(d.Value, 1))
+		if d.Value == 0 {
+			return nil, unsupported("a dimension of 0")
 		}
 	}
-	return nil, nil, len(p.nodes), fmt.Errorf("output %q: %w", p.output, err)
+	return e.tr.State(dims, nil)
 }
 
 // budget allows every tensor of the file to be rearranged a few times.
@@ -265,14 +436,25 @@ func (p *program) budget() int64 {
 	for _, t := range p.consts {
 		n += int64(len(t.F) + len(t.I))
 	}
-	for _, v := range p.nodes {
+	return 1<<21 + 16*(n+attributes(p.model.Graph))
+}
+
+// attributes counts the elements of the constants in a graph's nodes.
+func attributes(g *onnx.Graph) (n int64) {
+	for _, v := range g.Nodes {
 		for _, a := range v.Attrs {
 			if a.T != nil {
 				n += int64(len(a.T.F) + len(a.T.I))
 			}
+			if a.G != nil {
+				for _, t := range a.G.Initializers {
+					n += int64(len(t.F) + len(t.I))
+				}
+				n += attributes(a.G)
+			}
 		}
 	}
-	return 1<<21 + 16*n
+	return n
 }
 
 func opName(n *onnx.Node) string {
@@ -290,11 +472,21 @@ func nodeName(n *onnx.Node) string {
 	return n.Outputs[0]
 }
 
-// env holds what is known of every tensor while a program is traced.
+// env holds what is known of every tensor while a graph is traced: the model's, or one within a node, whose names come before those of
+// the graph around it.
 type env struct {
 	*program
-	tr    *lower.Tracer
-	known map[string]result
+	scope
+	tr     *lower.Tracer
+	outer  *env
+	traced *int // nodes so far, in all graphs
+	depth  int
+}
+
+type scope struct {
+	known  map[string]result
+	maker  map[string]*onnx.Node
+	inside map[string]*onnx.Tensor // initializers of a graph within a node
 }
 
 // result is a tensor, or why it cannot be used.
@@ -303,17 +495,64 @@ type result struct {
 	err error
 }
 
-// get returns a tensor by name.
+// get returns a tensor by name. It traces what that depends on, one node after the other and without recursion, since chains can be long.
 func (e *env) get(name string) (*lower.Tensor, error) {
+	open := []string{name}
+	waiting := map[*onnx.Node]bool{}
+	for len(open) > 0 {
+		at := open[len(open)-1]
+		n := e.maker[at]
+		if _, done := e.known[at]; done || n == nil {
+			open = open[:len(open)-1]
+			continue
+		}
+		missing := e.missing(n)
+		switch {
+		case len(missing) == 0:
+			if err := e.node(n); err != nil {
+				return nil, atNode(n, err)
+			}
+			*e.traced++
+		case waiting[n]:
+			return nil, &Error{opName(n), nodeName(n), errors.New("it depends on its own output")}
+		}
+		waiting[n] = true
+		open = append(open, missing...)
+	}
 	if r, ok := e.known[name]; ok {
 		return r.t, r.err
 	}
-	t, err := e.constant(name)
+	t, err := e.source(name)
 	e.known[name] = result{t, err}
 	return t, err
 }
 
-func (e *env) constant(name string) (*lower.Tensor, error) {
+// atNode names the node of an error, unless that is of one before it.
+func atNode(n *onnx.Node, err error) error {
+	if at := (*Error)(nil); errors.As(err, &at) {
+		return err
+	}
+	return &Error{opName(n), nodeName(n), err}
+}
+
+// missing lists the inputs of a node that another must compute first, the first last.
+func (e *env) missing(n *onnx.Node) (names []string) {
+	for _, name := range slices.Backward(n.Inputs) {
+		if _, done := e.known[name]; !done && name != "" && e.maker[name] != nil {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// source is a tensor that no node of this graph computes.
+func (e *env) source(name string) (*lower.Tensor, error) {
+	if t, ok := e.inside[name]; ok {
+		return known(e.tr, t)
+	}
+	if e.outer != nil {
+		return e.outer.get(name)
+	}
 	if t, ok := e.consts[name]; ok {
 		return known(e.tr, t)
 	}
@@ -321,6 +560,43 @@ func (e *env) constant(name string) (*lower.Tensor, error) {
 		return e.filled(v, e.fixed[name])
 	}
 	return nil, fmt.Errorf("%q is used before it is computed", name)
+}
+
+// within is an environment for a graph in a node's attribute, with its inputs bound.
+func (e *env) within(g *onnx.Graph, inputs []*lower.Tensor) (*env, error) {
+	if e.depth == maxDepth {
+		return nil, unsupported("graphs nested more than %d deep", maxDepth)
+	}
+	if len(inputs) != len(g.Inputs) {
+		return nil, fmt.Errorf("a body with %d inputs, %d are given", len(g.Inputs), len(inputs))
+	}
+	maker, err := makers(g)
+	if err != nil {
+		return nil, err
+	}
+	in := &env{program: e.program, tr: e.tr, outer: e, traced: e.traced, depth: e.depth + 1,
+		scope: scope{known: map[string]result{}, maker: maker, inside: map[string]*onnx.Tensor{}}}
+	for _, t := range g.Initializers {
+		in.inside[t.Name] = t
+	}
+	for i, v := range g.Inputs {
+		in.known[v.Name] = result{t: inputs[i]}
+	}
+	return in, nil
+}
+
+const maxDepth = 16
+
+// outputs are the outputs of a graph.
+func (e *env) outputs(g *onnx.Graph) (out []*lower.Tensor, err error) {
+	for _, v := range g.Outputs {
+		t, err := e.get(v.Name)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, t)
+	}
+	return out, nil
 }
 
 // filled is a graph input replaced by a constant. Dimensions that are not fixed are taken as 1, so that it broadcasts.
@@ -353,7 +629,10 @@ func known(tr *lower.Tracer, t *onnx.Tensor) (*lower.Tensor, error) {
 }
 
 func (e *env) node(n *onnx.Node) error {
-	op := operators[n.Op]
+	op, ok := operators[n.Op]
+	if !ok || n.Domain != "" {
+		return unsupported("the operator is not supported")
+	}
 	if err := e.tr.At(nodeName(n)); err != nil {
 		return err
 	}

@@ -128,7 +128,7 @@ func (c torchCase) load(meta torchMeta, set int, output string, n int) (*quant.G
 		t.Dims = []int64{int64(state.Shape[0]), 1, int64(state.Shape[2])}
 		m.Graph.Initializers = append(m.Graph.Initializers, t)
 	}
-	p, err := plan(m, Options{Output: output})
+	p, err := plan(m, Options{Output: output, States: map[string]string{}})
 	if err != nil {
 		return nil, nil, err
 	}
