@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"math"
 	"slices"
 	"unsafe"
 
@@ -16,7 +15,9 @@ import (
 // Options say how Build quantises.
 type Options struct {
 	Scheme format.Scheme
-	// Calib are sequences of T rows of input features each, from which the int8 schemes take the range of every activation.
+	// Schemes are those of the operations in their order, in place of Scheme. One without weights stays float, whatever they say.
+	Schemes []format.Scheme
+	// Calib are sequences of T rows of input features each, from which the int8 schemes take what is known of activations.
 	Calib [][]float32
 	// Range bounds the magnitude of the input features in place of Calib; the ranges of later activations are then bounded by
 	// interval arithmetic, which is wider than what occurs.
@@ -32,21 +33,43 @@ func Build(g *Graph, o Options) (*format.File, error) {
 	if err := g.validate(); err != nil {
 		return nil, err
 	}
-	ranges := make([][]float32, len(g.Ops))
-	if o.Scheme != format.F32 {
-		var err error
-		if ranges, err = inputRanges(g, o); err != nil {
+	schemes, err := o.schemes(g)
+	if err != nil {
+		return nil, err
+	}
+	var k *knowledge
+	if slices.ContainsFunc(schemes, func(s format.Scheme) bool { return s != format.F32 }) {
+		if k, err = learn(g, o); err != nil {
 			return nil, err
 		}
 	}
-	b := &builder{g: g, seen: map[uint64][]int{}, f: &format.File{Meta: g.Meta, Input: g.Input, Labels: g.Labels, Values: g.Values, Output: g.Output}}
+	return k.build(g, schemes)
+}
+
+// schemes are those of the operations.
+func (o *Options) schemes(g *Graph) ([]format.Scheme, error) {
+	if o.Schemes != nil && len(o.Schemes) != len(g.Ops) {
+		return nil, fmt.Errorf("%d schemes for %d operations", len(o.Schemes), len(g.Ops))
+	}
+	s := make([]format.Scheme, len(g.Ops))
+	for i := range s {
+		switch {
+		case !g.Ops[i].products():
+		case o.Schemes != nil:
+			s[i] = o.Schemes[i]
+		default:
+			s[i] = o.Scheme
+		}
+	}
+	return s, nil
+}
+
+func (k *knowledge) build(g *Graph, schemes []format.Scheme) (*format.File, error) {
+	b := &builder{g: g, know: k, seen: map[uint64][]int{},
+		f: &format.File{Meta: g.Meta, Input: g.Input, Labels: g.Labels, Values: g.Values, Output: g.Output}}
 	for i := range g.Ops {
 		op := &g.Ops[i]
-		scheme := format.F32
-		if op.products() {
-			scheme = o.Scheme
-		}
-		if err := b.op(op, scheme, ranges[i]); err != nil {
+		if err := b.op(op, schemes[i]); err != nil {
 			return nil, fmt.Errorf("operation %d (%v %q): %w", i, op.Kind, op.Name, err)
 		}
 	}
@@ -62,10 +85,12 @@ func levels(s format.Scheme) float32 {
 }
 
 type builder struct {
-	g    *Graph
-	f    *format.File
-	at   *format.Op
-	seen map[uint64][]int // blobs by checksum
+	g     *Graph
+	f     *format.File
+	at    *format.Op
+	seen  map[uint64][]int // blobs by checksum
+	know  *knowledge
+	shift map[format.Role][]float32 // of the operation: how much the sums of a matrix are too small in the mean
 }
 
 // arg adds a blob, or refers to one of the same content, as the steps of a recurrence that is written out have.
@@ -125,7 +150,9 @@ func (b *builder) matrix(role, scale format.Role, w []float32, rows, cols int, l
 		b.arg(role, format.Blob{Kind: format.MatF32, Rows: rows, Cols: cols, F32: kernels.PackF32(w, rows, cols)})
 		return
 	}
-	q, scales := quantiseRows(w, rows, cols, limit, levels(b.at.Scheme))
+	s := b.know.sample(product{len(b.f.Ops) - 1, role})
+	q, scales, shift := newRounder(limit, levels(b.at.Scheme), s).rows(w, rows, cols)
+	b.shift[role] = shift
 	b.arg(role, format.Blob{Kind: format.MatI8, Rows: rows, Cols: cols, I8: kernels.PackI8(q, rows, cols)})
 	b.vector(scale, scales)
 }
@@ -140,28 +167,6 @@ func (b *builder) inverse(role format.Role, limit []float32) {
 		inv[k] = levels(b.at.Scheme) / m
 	}
 	b.vector(role, inv)
-}
-
-// quantiseRows returns symmetric int8 weights and the factor of each row's sums, for activations x[k]*levels/limit[k].
-func quantiseRows(w []float32, rows, cols int, limit []float32, levels float32) (q []int8, scales []float32) {
-	q, scales = make([]int8, rows*cols), make([]float32, rows)
-	folded := make([]float64, cols)
-	for r := range rows {
-		most := 0.0
-		for c := range cols {
-			folded[c] = float64(w[r*cols+c]) * float64(limit[c]) / float64(levels)
-			most = math.Max(most, math.Abs(folded[c]))
-		}
-		s := most / kernels.MaxI8
-		if s < format.MinVector { // a row of zeros
-			continue
-		}
-		scales[r] = float32(s)
-		for c, v := range folded {
-			q[r*cols+c] = int8(math.RoundToEven(v / s))
-		}
-	}
-	return q, scales
 }
 
 // gateRows moves row gate*H + unit of a matrix with cols columns to kernels.GateRow, from the first of n gates on.
@@ -186,9 +191,14 @@ func filled(v float32, n int) []float32 {
 	return s
 }
 
-func (b *builder) op(op *Op, scheme format.Scheme, limit []float32) error {
+func (b *builder) op(op *Op, scheme format.Scheme) error {
+	limit, hLimit, err := b.know.limits(len(b.f.Ops), op, scheme)
+	if err != nil {
+		return err
+	}
 	b.f.Ops = append(b.f.Ops, format.Op{Kind: op.Kind, Scheme: scheme, Flags: op.Flags, Name: op.Name, Hidden: op.Hidden, In: op.In, Out: op.Out})
 	b.at = &b.f.Ops[len(b.f.Ops)-1]
+	b.shift = map[format.Role][]float32{}
 	if op.Dims != nil {
 		b.integers(format.RoleDims, op.Dims)
 	}
@@ -212,7 +222,7 @@ func (b *builder) op(op *Op, scheme format.Scheme, limit []float32) error {
 	case format.Conv:
 		b.conv(op, limit)
 	case format.LSTM, format.GRU, format.RNN:
-		b.cell(op, limit)
+		b.cell(op, limit, hLimit)
 	}
 	return nil
 }
@@ -221,7 +231,7 @@ func (b *builder) dense(op *Op, limit []float32) {
 	n := op.Blocks()
 	out := op.Out.Width / n
 	b.matrix(format.RoleW, format.RoleWScale, op.W, out, op.In[0].Width/n, limit)
-	b.vector(format.RoleBias, orZero(op.B, out))
+	b.bias(op, out)
 	b.inverse(format.RoleXInv, limit)
 }
 
@@ -232,24 +242,20 @@ func (b *builder) conv(op *Op, limit []float32) {
 	}
 	_, points, kernel := w.Points()
 	out := op.Out.Width / points
-	b.vector(format.RoleBias, orZero(op.B, out))
 	if w.Groups > 1 {
 		b.vector(format.RoleW, op.W)
+		b.bias(op, out)
 		return
 	}
 	b.matrix(format.RoleW, format.RoleWScale, op.W, out, kernel*w.Channels, limit)
+	b.bias(op, out)
 	b.inverse(format.RoleXInv, limit)
 }
 
-func (b *builder) cell(op *Op, limit []float32) {
+func (b *builder) cell(op *Op, limit, hLimit []float32) {
 	in, h := op.In[0].Width/max(op.Blocks(), 1), op.Hidden
 	hp := kernels.Align(h, kernels.UnitBlock)
 	n := b.at.Gates()
-	hLimit := filled(1, h)
-	if !op.bounded() && b.at.Scheme != format.F32 {
-		hLimit = limit[in:]
-		limit = limit[:in]
-	}
 	b.matrix(format.RoleW, format.RoleWScale, gateRows(op.W, 0, n, h, in), n*hp, in, limit)
 	if op.Flags&format.FlagResetBefore != 0 {
 		b.matrix(format.RoleU, format.RoleUScale, gateRows(op.U, 0, 2, h, h), 2*hp, h, hLimit)
@@ -257,10 +263,7 @@ func (b *builder) cell(op *Op, limit []float32) {
 	} else {
 		b.matrix(format.RoleU, format.RoleUScale, gateRows(op.U, 0, n, h, h), n*hp, h, hLimit)
 	}
-	b.vector(format.RoleBias, gateRows(op.B, 0, n, h, 1))
-	if op.Kind == format.GRU && op.Flags&format.FlagResetBefore == 0 {
-		b.vector(format.RoleBiasH, gateRows(op.BH, 0, n, h, 1))
-	}
+	b.biases(op, n)
 	if op.Peep != nil {
 		b.vector(format.RolePeep, gateRows(op.Peep, 0, 3, h, 1))
 	}
@@ -292,9 +295,44 @@ func (op *Op) products() bool {
 	return op.Kind.Products() && !(op.Kind == format.Conv && op.Dims[1] > 1)
 }
 
-func orZero(v []float32, n int) []float32 {
-	if v == nil {
-		return make([]float32, n)
+// bias is that of a dense operation or a convolution.
+func (b *builder) bias(op *Op, out int) {
+	v := make([]float32, out)
+	copy(v, op.B)
+	for r, s := range b.shift[format.RoleW] {
+		v[r] += s
 	}
-	return v
+	b.vector(format.RoleBias, v)
+}
+
+// biases are those of a cell with n gates.
+func (b *builder) biases(op *Op, n int) {
+	bias, biasH := gateRows(op.B, 0, n, op.Hidden, 1), gateRows(op.BH, 0, n, op.Hidden, 1)
+	b.correct(bias, format.RoleW, n, 0, n)
+	switch {
+	case op.Kind != format.GRU:
+		b.correct(bias, format.RoleU, n, 0, n)
+	case op.Flags&format.FlagResetBefore != 0:
+		b.correct(bias, format.RoleU, n, 0, 2)
+		b.correct(bias, format.RoleUn, n, 2, 1)
+	default:
+		b.correct(biasH, format.RoleU, n, 0, n)
+	}
+	b.vector(format.RoleBias, bias)
+	if op.Kind == format.GRU && op.Flags&format.FlagResetBefore == 0 {
+		b.vector(format.RoleBiasH, biasH)
+	}
+}
+
+// correct adds to the biases of n gates what the sums of a matrix of some of them, from the first one on, are too small in the mean.
+func (b *builder) correct(bias []float32, role format.Role, n, first, gates int) {
+	shift := b.shift[role]
+	if shift == nil {
+		return
+	}
+	for g := range gates {
+		for u := range b.at.Hidden {
+			bias[kernels.GateRow(n, first+g, u)] += shift[kernels.GateRow(gates, g, u)]
+		}
+	}
 }

@@ -1,11 +1,10 @@
 package quant
 
 import (
-	"fmt"
+	"errors"
 	"math"
 	"slices"
 
-	"github.com/recur-go/recur/runtime"
 	"github.com/recur-go/recur/runtime/format"
 )
 
@@ -13,37 +12,103 @@ import (
 // calibration data may move later, and resolution beyond that of its neighbours buys nothing.
 const minShare = 1.0 / 64
 
-// inputRanges returns, for each operation with weights, the magnitude of each channel that it reads. For an RNN with ReLU, whose
-// hidden state has no bound of its own, those of the hidden state follow.
-func inputRanges(g *Graph, o Options) ([][]float32, error) {
-	var outputs [][]float32
-	var input []float32
+// knowledge is what is known of the activations of a graph: a sample of what every matrix multiplies, or bounds.
+type knowledge struct {
+	samples map[product]*sample
+	bounds  [][]float32 // of every operation, what Op.bounds says
+}
+
+func learn(g *Graph, o Options) (*knowledge, error) {
+	k := &knowledge{}
 	var err error
 	switch {
 	case len(o.Calib) > 0:
-		input, outputs, err = measureRanges(g, o.Calib)
+		k.samples, err = observe(g, o.Calib)
 	case o.Range > 0:
-		input = filled(o.Range, g.Values[0].Width)
-		outputs, err = boundRanges(g, input)
+		k.bounds = boundRanges(g, filled(o.Range, g.Values[0].Width))
 	default:
 		err = ErrRange
 	}
-	if err != nil {
-		return nil, err
-	}
-	ranges := make([][]float32, len(g.Ops))
-	walkRanges(g, input, func(i int, in []float32) []float32 {
-		if g.Ops[i].products() {
-			ranges[i] = g.Ops[i].limits(in, outputs[i])
-		}
-		return outputs[i]
-	})
-	return ranges, nil
+	return k, err
 }
 
-// limits is what Build wants to know of an operation's input: the magnitude of each column of its matrix, and then, where the hidden state
-// has no bound of its own, that of each unit.
-func (op *Op) limits(in, out []float32) []float32 {
+// sample is what is known of what a matrix multiplies, or nil.
+func (k *knowledge) sample(p product) *sample {
+	if k == nil {
+		return nil
+	}
+	return k.samples[p]
+}
+
+// limits returns the magnitudes that the integers of a scheme have to reach: of each column of an operation's matrix, and of each unit of
+// its hidden state.
+func (k *knowledge) limits(i int, op *Op, scheme format.Scheme) (x, h []float32, err error) {
+	if scheme == format.F32 {
+		return nil, nil, nil
+	}
+	if k.samples == nil {
+		if slices.Contains(k.bounds[i], unbounded) {
+			return nil, nil, errors.New("there is no bound to what its weights multiply: give calibration data")
+		}
+		x, h = k.bounds[i][:op.columns()], k.bounds[i][op.columns():]
+	} else {
+		x = k.samples[product{i, format.RoleW}].limits(op.period(), scheme)
+	}
+	switch {
+	case !op.Kind.Recurrent():
+		return x, nil, nil
+	case op.bounded():
+		return x, filled(1, op.Hidden), nil
+	case k.samples != nil:
+		h = k.samples[product{i, format.RoleU}].limits(op.Hidden, scheme)
+	}
+	return x, h, nil
+}
+
+// limits are the largest magnitudes of columns, with some room; columns period apart are those of one channel.
+func (s *sample) limits(period int, scheme format.Scheme) []float32 {
+	m := floored(most(s.most, period))
+	room := s.room(scheme)
+	for i := range m {
+		m[i] *= room
+	}
+	return slices.Repeat(m, len(s.most)/period)
+}
+
+// room is for what the calibration data does not hold. Of 16 bits, two are given away. With 8, ranges are taken for what they would be in
+// eight times as much data, if they went on to grow at each doubling as at the last one.
+func (s *sample) room(scheme format.Scheme) float32 {
+	if scheme == format.W8A16 {
+		return 4
+	}
+	g := s.growth()
+	return min(g*g*g, 2)
+}
+
+// columns is how many an operation's input matrix has.
+func (op *Op) columns() int {
+	if op.Kind == format.Conv {
+		w, err := format.ParseWindow(op.Dims)
+		if err != nil {
+			return 0 // validated before
+		}
+		_, _, kernel := w.Points()
+		return kernel * w.Channels
+	}
+	return op.In[0].Width / max(op.Blocks(), 1)
+}
+
+// period is how many columns apart a channel comes again.
+func (op *Op) period() int {
+	if op.Kind == format.Conv {
+		return int(op.Dims[0])
+	}
+	return op.columns()
+}
+
+// bounds are the magnitude of each column of an operation's matrix, and then, where the hidden state has no bound of its own, that of
+// each unit.
+func (op *Op) bounds(in, out []float32) []float32 {
 	switch {
 	case op.Kind == format.Conv:
 		w, err := format.ParseWindow(op.Dims)
@@ -95,7 +160,7 @@ func floored(r []float32) []float32 {
 	for _, v := range r {
 		most = max(most, v)
 	}
-	if most == 0 {
+	if most < format.MinVector {
 		most = 1
 	}
 	out := make([]float32, len(r))
@@ -105,37 +170,6 @@ func floored(r []float32) []float32 {
 	return out
 }
 
-// measureRanges runs the graph in float over the calibration data.
-func measureRanges(g *Graph, calib [][]float32) (input []float32, outputs [][]float32, err error) {
-	f, err := Build(g, Options{})
-	if err != nil {
-		return nil, nil, err
-	}
-	m, err := runtime.New(f)
-	if err != nil {
-		return nil, nil, err
-	}
-	input = make([]float32, m.InputWidth())
-	outputs = make([][]float32, len(g.Ops))
-	for i := range g.Ops {
-		outputs[i] = make([]float32, g.Ops[i].Out.Width)
-	}
-	rows := 1
-	session := m.NewSession()
-	session.SetTap(func(op, _, _ int, y []float32) { widen(outputs[op], y) })
-	for i, x := range calib {
-		if m.PerStep() {
-			rows = len(x) / len(input)
-		}
-		session.Reset()
-		if err := session.Run(x, make([]float32, rows*m.OutputWidth())); err != nil {
-			return nil, nil, fmt.Errorf("calibration sequence %d: %w", i, err)
-		}
-		widen(input, x)
-	}
-	return input, outputs, nil
-}
-
 func widen(r, rows []float32) {
 	for i, v := range rows {
 		k := i % len(r)
@@ -143,56 +177,85 @@ func widen(r, rows []float32) {
 	}
 }
 
-// boundRanges bounds what each operation writes by interval arithmetic.
-func boundRanges(g *Graph, input []float32) (outputs [][]float32, err error) {
-	outputs = make([][]float32, len(g.Ops))
+// boundRanges bounds what each operation with weights reads by interval arithmetic; what has no bound is infinite.
+func boundRanges(g *Graph, input []float32) [][]float32 {
+	bounds := make([][]float32, len(g.Ops))
 	walkRanges(g, input, func(i int, in []float32) []float32 {
 		op := &g.Ops[i]
 		out := make([]float32, op.Out.Width)
 		for k := range out {
-			switch op.Kind {
-			case format.Affine:
-				out[k] = abs(op.Scale[k])*in[k] + abs(op.Shift[k])
-			case format.Dense:
-				if op.B != nil {
-					out[k] = abs(op.B[k%len(op.B)])
-				}
-				width := len(in) / op.Blocks()
-				rows := len(out) / op.Blocks()
-				for c, r := range in[k/rows*width:][:width] {
-					out[k] += abs(op.W[k%rows*width+c]) * r
-				}
-			case format.ReLU, format.Last, format.First, format.Mean, format.Max, format.Abs, format.LeakyReLU:
-				out[k] = in[k]
-			case format.LogSoftmax:
-				out[k] = float32(math.Log(float64(len(in)))) + 2*in[k]
-			case format.Gather:
-				out[k] = in[op.Index[k]]
-			case format.Const:
-				out[k] = abs(op.B[k])
-			case format.Add, format.Sub:
-				out[k] = in[k%op.In[0].Width] + in[op.In[0].Width+k%op.In[1].Width]
-			case format.Mul:
-				out[k] = in[k%op.In[0].Width] * in[op.In[0].Width+k%op.In[1].Width]
-			case format.Clip:
-				out[k] = max(abs(op.Params[0]), abs(op.Params[1]))
-			case format.Store:
-			case format.Sigmoid, format.Tanh, format.Softmax, format.Less, format.Equal, format.HardSigmoid, format.Softsign, format.Erf,
-				format.LSTM, format.GRU, format.RNN:
-				out[k] = 1
-			default:
-				if err == nil {
-					err = fmt.Errorf("operation %d (%v %q): its output has no bound of its own: give calibration data", i, op.Kind, op.Name)
-				}
+			if out[k] = op.bound(k, in); out[k] != out[k] { // 0 times infinity
+				out[k] = unbounded
 			}
 		}
-		if op.Kind.Recurrent() && (!op.bounded() || op.Flags&format.FlagCell != 0) && err == nil {
-			err = fmt.Errorf("operation %d (%v %q): its state has no bound of its own: give calibration data", i, op.Kind, op.Name)
+		if op.products() {
+			bounds[i] = op.bounds(in, out)
 		}
-		outputs[i] = out
 		return out
 	})
-	return outputs, err
+	return bounds
+}
+
+var unbounded = float32(math.Inf(1))
+
+// bound is the largest magnitude of channel k of what an operation writes, given those of what it reads.
+func (op *Op) bound(k int, in []float32) float32 {
+	switch op.Kind {
+	case format.Affine:
+		return float32(abs(op.Scale[k])*in[k]) + abs(op.Shift[k])
+	case format.Dense:
+		rows := op.Out.Width / op.Blocks()
+		width := op.columns()
+		return op.boundRow(k%rows, in[k/rows*width:][:width])
+	case format.ReLU, format.Last, format.First, format.Mean, format.Max, format.Abs:
+		return in[k]
+	case format.LeakyReLU:
+		return in[k] * max(1, abs(op.Params[0]))
+	case format.ELU:
+		return max(in[k], abs(op.Params[0]))
+	case format.Softplus:
+		return in[k] + math.Ln2
+	case format.Sqrt:
+		return float32(math.Sqrt(float64(in[k])))
+	case format.LogSoftmax:
+		return float32(math.Log(float64(len(in)))) + float32(2*slices.Max(in))
+	case format.Gather:
+		return in[op.Index[k]]
+	case format.Const:
+		return abs(op.B[k])
+	case format.Add, format.Sub:
+		return in[k%op.In[0].Width] + in[op.In[0].Width+k%op.In[1].Width]
+	case format.Mul:
+		return in[k%op.In[0].Width] * in[op.In[0].Width+k%op.In[1].Width]
+	case format.Minimum, format.Maximum:
+		return max(in[k%op.In[0].Width], in[op.In[0].Width+k%op.In[1].Width])
+	case format.Clip:
+		return max(abs(op.Params[0]), abs(op.Params[1]))
+	case format.Sigmoid, format.Tanh, format.Softmax, format.Less, format.Equal, format.HardSigmoid, format.Softsign, format.Erf:
+		return 1
+	case format.Lowest, format.Highest:
+		n := int(op.Dims[0])
+		return slices.Max(in[k*n:][:n])
+	case format.Normalise:
+		return float32(math.Sqrt(float64(op.Dims[0])))
+	case format.LSTM, format.GRU, format.RNN:
+		if op.bounded() && !(op.Flags&format.FlagCell != 0 && k >= op.Out.Width-op.Hidden) {
+			return 1
+		}
+	}
+	return unbounded
+}
+
+// boundRow is that of a row of a dense operation.
+func (op *Op) boundRow(r int, in []float32) float32 {
+	var sum float32
+	if op.B != nil {
+		sum = abs(op.B[r])
+	}
+	for c, m := range in {
+		sum += float32(abs(op.W[r*len(in)+c]) * m)
+	}
+	return sum
 }
 
 func abs(v float32) float32 { return max(v, -v) }

@@ -188,11 +188,15 @@ type linear struct {
 	i8     kernels.LinearI8
 	f32    kernels.MatrixF32
 	rows   int // of y
+	cols   int // of x
+	op     int
+	role   format.Role
 }
 
 func newLinear(m *Model, op *format.Op, w, scale, inv format.Role) (l linear, err error) {
 	b := m.file.Arg(op, w)
-	l.scheme, l.rows = op.Scheme, kernels.Align(b.Rows, kernels.PanelRows)
+	l.scheme, l.rows, l.cols = op.Scheme, kernels.Align(b.Rows, kernels.PanelRows), b.Cols
+	l.op, l.role = len(m.nodes), w
 	p := &m.plan
 	if op.Scheme == format.F32 {
 		l.f32, err = kernels.NewMatrixF32(b.Rows, b.Cols, b.F32)
@@ -209,6 +213,11 @@ func newLinear(m *Model, op *format.Op, w, scale, inv format.Role) (l linear, er
 
 // mul writes y[j*rows+r] = add[r] + (W x_j)[r] for n vectors x_j = x[j*stride:]. add holds rows values, and may be y where n is 1.
 func (l *linear) mul(s *Session, y, add, x []float32, stride, n int) {
+	if s.productTap != nil {
+		for j := range n {
+			s.productTap(l.op, l.role, x[j*stride:][:l.cols])
+		}
+	}
 	switch l.scheme {
 	case format.F32:
 		l.f32.MulAdd(y, add, x, stride, n)

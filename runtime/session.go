@@ -34,6 +34,8 @@ type Session struct {
 	patch  []float32 // what a convolution sees at blockSteps points
 	tap    func(op, t, n int, y []float32)
 	tapped []float32
+
+	productTap func(op int, w format.Role, x []float32)
 }
 
 // NewSession returns a session at the initial state. Only NewSession allocates, and Run when a sequence of a two-way model is longer
@@ -187,6 +189,10 @@ func (s *Session) copyOut(y []float32, n int) {
 // SetTap makes f see what every operation writes, for calibration and comparison: n steps from step t on, row-major, y valid only
 // during the call. A nil f ends it. For per-sequence values n is 1 and t the number of the block's first step.
 func (s *Session) SetTap(f func(op, t, n int, y []float32)) { s.tap = f }
+
+// SetProductTap makes f see every vector that a matrix of weights multiplies: the matrix is that of role w of an operation, x is valid
+// only during the call. A nil f ends it.
+func (s *Session) SetProductTap(f func(op int, w format.Role, x []float32)) { s.productTap = f }
 
 func (s *Session) observe(i, n int) {
 	out := s.m.file.Ops[i].Out
