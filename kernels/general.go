@@ -54,11 +54,11 @@ func (f *Function) at(x float32) float32 {
 	return float32(softplus(float64(x)))
 }
 
-// General is what varies in the cells that LSTM, GRU and RNN do not cover. Gate sums are limited to ±Clip unless that is 0. The state
-// is kept finite.
+// General is what varies in the cells that LSTM, GRU and RNN do not cover. Gate sums are limited to ±Clip, and the new cell state of an
+// LSTM to ±CellClip, unless that is 0. The state is kept finite.
 type General struct {
 	Gate, Cell, Output Function
-	Clip               float32
+	Clip, CellClip     float32
 	Coupled            bool // LSTM: the forget gate is 1 - i
 }
 
@@ -67,6 +67,17 @@ func (g *General) clip(z float32) float32 {
 		return clamp(z, g.Clip)
 	}
 	return z
+}
+
+// Saturated is where tanh takes the last of its values: a cell state beyond it gives the same hidden state, so that it may be limited
+// afterwards.
+const Saturated = tanhMax
+
+// ClipCell limits cell states to ±limit.
+func ClipCell(c []float32, limit float32) {
+	for i, x := range c {
+		c[i] = clamp(x, limit)
+	}
 }
 
 func (g *General) settled(x float32) float32 { return flush(settle(x)) }
@@ -88,6 +99,9 @@ func (g *General) LSTM(h, c, z, peep []float32) {
 			f = g.Gate.at(g.clip(f))
 		}
 		c[u] = g.settled(fma(f, c[u], float32(i*g.Cell.at(g.clip(n)))))
+		if g.CellClip != 0 {
+			c[u] = clamp(c[u], g.CellClip)
+		}
 		h[u] = g.settled(float32(g.Gate.at(g.clip(fma(po, c[u], o))) * g.Output.at(c[u])))
 	}
 }

@@ -273,6 +273,9 @@ func (b *builder) cell(op *Op, limit, hLimit []float32) {
 	if op.C0 != nil {
 		b.vector(format.RoleC0, op.C0)
 	}
+	if op.CellClip != 0 {
+		b.vector(format.RoleCellClip, []float32{op.CellClip})
+	}
 	b.activations(op)
 	b.inverse(format.RoleXInv, limit)
 	b.inverse(format.RoleHInv, hLimit)

@@ -33,7 +33,7 @@ type Graph struct {
 //
 // A convolution has W [O, kernel points, channels of a group] and B [O], dense ones over Blocks parts of their input the W and B of a
 // part; constants have B. Dims, Params and Index are the file's arguments of these names. Acts are the activations of a cell, with Clip
-// and the parameters of each in ActParams; nil is the usual ones.
+// and the parameters of each in ActParams; nil is the usual ones. CellClip limits the cell state of an LSTM unless it is 0.
 //
 // A nil B, BH, Peep, H0 or C0 is zero. Matrices are row-major. The gate order is fixed; importers permute.
 type Op struct {
@@ -53,6 +53,7 @@ type Op struct {
 	Index        []int32
 	Acts         []kernels.Activation
 	ActParams    []float32
+	CellClip     float32
 }
 
 // Blocks is format.File.Blocks.

@@ -20,6 +20,7 @@ type cell struct {
 	h0, c0 []float32
 	blocks int // time steps side by side in its input; 0 if they are those of the session
 	gen    *kernels.General
+	limit  float32 // of the cell state, where gen does not see to it; 0 is none
 }
 
 func newCell(m *Model, op *format.Op) (*cell, error) {
@@ -52,6 +53,9 @@ func newCell(m *Model, op *format.Op) (*cell, error) {
 	}
 	c.blocks = f.Blocks(op)
 	c.gen = general(f, op)
+	if b := f.Arg(op, format.RoleCellClip); b != nil {
+		c.clipCell(b.F32[0])
+	}
 	p.state += c.units
 	if op.Kind == format.LSTM {
 		p.state += c.units
@@ -72,6 +76,19 @@ func general(f *format.File, op *format.Op) *kernels.General {
 		fn[i] = kernels.Function{Kind: kernels.Activation(k), Alpha: v[1+2*i], Beta: v[2+2*i]}
 	}
 	return &kernels.General{Gate: fn[0], Cell: fn[1], Output: fn[2], Clip: v[0], Coupled: op.Flags&format.FlagCoupled != 0}
+}
+
+// clipCell limits the cell state, after the usual kernel where that makes no difference to the hidden state.
+func (c *cell) clipCell(limit float32) {
+	limit = max(limit, -limit)
+	if c.gen == nil && c.peep == nil && limit >= kernels.Saturated {
+		c.limit = limit
+		return
+	}
+	if c.gen == nil {
+		c.gen = &kernels.General{Cell: kernels.Function{Kind: kernels.ActTanh}, Output: kernels.Function{Kind: kernels.ActTanh}}
+	}
+	c.gen.CellClip = limit
 }
 
 func (c *cell) reset(s *Session) {
@@ -171,6 +188,9 @@ func (c *cell) step(s *Session, z []float32) []float32 {
 			kernels.LSTMPeephole(h, m, z, c.peep)
 		default:
 			kernels.LSTM(h, m, z)
+		}
+		if c.limit > 0 {
+			kernels.ClipCell(m, c.limit)
 		}
 	case format.GRU:
 		c.gru(s, h, z)

@@ -138,6 +138,9 @@ func evaluateCell(op *quant.Op, x [][]float64) [][]float64 {
 				i := sigmoid(wx(0, u) + uh(0, u, h) + peep(0, u)*c[u])
 				f := sigmoid(wx(1, u) + uh(1, u, h) + peep(1, u)*c[u])
 				c[u] = f*c[u] + i*math.Tanh(wx(2, u)+uh(2, u, h))
+				if m := float64(op.CellClip); m != 0 {
+					c[u] = math.Max(-m, math.Min(m, c[u]))
+				}
 				next[u] = sigmoid(wx(3, u)+uh(3, u, h)+peep(2, u)*c[u]) * math.Tanh(c[u])
 			}
 		case op.Kind == format.GRU:

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -169,6 +170,33 @@ func TestAgainstFloat64(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestCellClip lets the cell state grow for many steps, and then decay, by a limit where tanh has an effect and one where it has none.
+func TestCellClip(t *testing.T) {
+	const in, steps = 3, 60
+	x := slices.Concat(slices.Repeat([]float32{2, -2, 1}, steps/2), slices.Repeat([]float32{-2, 2, -1}, steps/2))
+	for _, hidden := range []int{19, 32} { // with and without peepholes
+		r := random{rand.New(rand.NewPCG(4, 7))}
+		g := r.network(format.LSTM, 0, in, hidden, false, 0)
+		cell := &g.Ops[1]
+		for u := range hidden { // open input and forget gates
+			cell.B[u], cell.B[hidden+u] = 4, 5
+		}
+		free := evaluate(g, x)
+		for _, limit := range []float32{0.5, 9} {
+			cell.CellClip = limit
+			want := evaluate(g, x)
+			if slices.Equal(want, free) {
+				t.Errorf("the limit %v has no effect: the test shows nothing", limit)
+			}
+			for k, y := range run(t, build(t, g, quant.Options{}), x) {
+				if d := math.Abs(float64(y) - want[k]); !(d <= 1e-5) {
+					t.Fatalf("%d units, limit %v: output %d is %v, want %v", hidden, limit, k, y, want[k])
+				}
+			}
+		}
 	}
 }
 

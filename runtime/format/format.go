@@ -279,13 +279,14 @@ const (
 	RoleParams                    // parameters, by the kind
 	RoleActs                      // recurrent: int32, kernels.Activation: LSTM gates, candidate, output; GRU gates, candidate; RNN output
 	RoleActParams                 // with RoleActs: clip of the gate sums (0: none), then alpha and beta of each
+	RoleCellClip                  // LSTM: what the magnitude of the new cell state is limited to, [1]
 	roleEnd
 )
 
 var roleNames = [...]string{RoleScale: "scale", RoleShift: "shift", RoleW: "w", RoleU: "u", RoleUn: "un", RoleBias: "bias", RoleBiasH: "bias_h",
 	RoleWScale: "w_scale", RoleUScale: "u_scale", RoleUnScale: "un_scale", RoleXInv: "x_inv", RoleHInv: "h_inv", RolePeep: "peephole",
 	RoleH0: "h0", RoleC0: "c0", RoleIndex: "index", RoleDims: "dims", RoleParams: "params", RoleActs: "activations",
-	RoleActParams: "activation parameters"}
+	RoleActParams: "activation parameters", RoleCellClip: "cell clip"}
 
 func (r Role) String() string {
 	if r > 0 && r < roleEnd {

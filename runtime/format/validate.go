@@ -476,7 +476,8 @@ func (f *File) cellSlots(op *Op, in int) ([]slot, error) {
 		s = append(s, slot{role: RoleBiasH, rows: rows})
 	}
 	if op.Kind == LSTM {
-		s = append(s, slot{role: RoleC0, rows: h, optional: true}, slot{role: RolePeep, rows: 3 * hp, optional: true})
+		s = append(s, slot{role: RoleC0, rows: h, optional: true}, slot{role: RolePeep, rows: 3 * hp, optional: true},
+			slot{role: RoleCellClip, rows: 1, optional: true})
 	}
 	if f.Arg(op, RoleActs) != nil || op.Flags&FlagCoupled != 0 {
 		n := op.Activations()

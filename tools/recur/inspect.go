@@ -197,6 +197,7 @@ func describeOp(f *format.File, op *format.Op) operation {
 		{op.Kind.Recurrent() && f.Blocks(op) > 0, fmt.Sprintf("%d steps a call", f.Blocks(op))},
 		{op.Kind == format.Dense && f.Blocks(op) > 1, fmt.Sprintf("%d times", f.Blocks(op))},
 		{f.Arg(op, format.RoleActs) != nil, "other activations"},
+		{f.Arg(op, format.RoleCellClip) != nil, "clipped cell"},
 	} {
 		if n.set {
 			o.Notes = append(o.Notes, n.note)

@@ -14,7 +14,7 @@ import (
 
 const (
 	maxRank    = 32
-	maxDecoded = 64 << 20
+	maxDecoded = 24 << 20
 )
 
 // Read decodes a model. The result refers to b, which must not be changed.
