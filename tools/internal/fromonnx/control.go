@@ -3,6 +3,7 @@ package fromonnx
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/recur-go/recur/tools/internal/lower"
 	"github.com/recur-go/recur/tools/internal/onnx"
@@ -175,8 +176,12 @@ func scan(c *call) ([]*lower.Tensor, error) {
 		return nil, unsupported("a Scan of opset 8, or one whose body does not fit")
 	}
 	s := scanning{call: c, body: g, states: states}
-	if err := s.inputs(); err != nil {
+	streams, err := s.inputs()
+	if err != nil {
 		return nil, err
+	}
+	if streams {
+		return s.stream(len(g.Outputs) - states)
 	}
 	return s.run(len(g.Outputs) - states)
 }
@@ -201,26 +206,85 @@ func (s *scanning) list(name string, n int) ([]int64, error) {
 	return a.Ints, nil
 }
 
-func (s *scanning) inputs() error {
+// inputs finds the axes that are scanned, and reports whether they are the time of the network's input.
+func (s *scanning) inputs() (streams bool, err error) {
 	axes, err := s.list("scan_input_axes", len(s.in)-s.states)
 	if err != nil {
-		return err
+		return false, err
 	}
 	for k, t := range s.in[s.states:] {
 		ax, err := lower.AxisIndex(axes[k], t.Rank())
 		if err != nil {
-			return err
+			return false, err
 		}
+		s.axes = append(s.axes, ax)
+		_, isTime := s.tr.Enter(t, ax)
+		if k > 0 && isTime != streams {
+			return false, unsupported("a scan over time and another axis")
+		}
+		streams = isTime
 		n, fixed := t.Shape()[ax].Const()
 		switch {
+		case isTime:
+			continue
 		case !fixed:
-			return unsupported("a scan over an axis of length %v", t.Shape()[ax])
+			return false, unsupported("a scan over an axis of length %v", t.Shape()[ax])
 		case k > 0 && int(n) != s.steps, n < 1 || n > maxTurns:
-			return unsupported("a scan over %d positions", n)
+			return false, unsupported("a scan over %d positions", n)
 		}
-		s.axes, s.steps = append(s.axes, ax), int(n)
+		s.steps = int(n)
 	}
-	return nil
+	return streams, nil
+}
+
+// stream traces the body once: the session runs it in every step, and keeps its states.
+func (s *scanning) stream(outputs int) ([]*lower.Tensor, error) {
+	for _, name := range []string{"scan_input_directions", "scan_output_directions"} {
+		if a := s.Attr(name); a != nil && slices.ContainsFunc(a.Ints, func(v int64) bool { return v != 0 }) {
+			return nil, unsupported("a scan backwards over a sequence of any length")
+		}
+	}
+	axes, err := s.list("scan_output_axes", outputs)
+	if err != nil {
+		return nil, err
+	}
+	var in []*lower.Tensor
+	for _, t := range s.in[:s.states] {
+		state, err := s.tr.StateLike(t)
+		if err != nil {
+			return nil, err
+		}
+		in = append(in, state)
+	}
+	for k, ax := range s.axes {
+		x, _ := s.tr.Enter(s.in[s.states+k], ax)
+		in = append(in, x)
+	}
+	inner, err := s.within(s.body, in)
+	if err != nil {
+		return nil, err
+	}
+	out, err := inner.outputs(s.body)
+	if err != nil {
+		return nil, err
+	}
+	for i, t := range out {
+		if i < s.states {
+			if err := s.tr.Store(in[i], t); err != nil {
+				return nil, err
+			}
+			out[i], err = s.tr.Final(t)
+		} else {
+			var ax int
+			if ax, err = lower.AxisIndex(axes[i-s.states], t.Rank()+1); err == nil {
+				out[i], err = s.tr.Leave(t, ax)
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
 func (s *scanning) run(outputs int) ([]*lower.Tensor, error) {

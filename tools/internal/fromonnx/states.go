@@ -23,12 +23,9 @@ func (p *program) findStates() map[string]string {
 		return nil
 	}
 	states := map[string]string{}
-	for _, match := range []func(in, out onnx.ValueInfo) bool{
-		func(in, out onnx.ValueInfo) bool { return alike(in, out) && sameName(in.Name, out.Name) },
-		func(in, out onnx.ValueInfo) bool { return alike(in, out) && fixedShape(in) },
-	} {
-		pair(states, free, outputs, match)
-	}
+	pair(states, free, outputs, func(in, out onnx.ValueInfo) bool { return alike(in, out) && sameName(in.Name, out.Name) })
+	// The first input is the network's, whose output may well have the same shape.
+	pair(states, free[1:], outputs, func(in, out onnx.ValueInfo) bool { return alike(in, out) && fixedShape(in) })
 	if len(states) != len(free)-1 {
 		return nil
 	}

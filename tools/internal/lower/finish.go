@@ -34,7 +34,10 @@ func (tr *Tracer) Finish(t *Tensor) (*quant.Graph, error) {
 	}
 	g := &tr.graph
 	g.Output = out[0].Value
+	tr.recognise()
+	tr.keepStates()
 	drop(g)
+	trimCells(g)
 	foldAffines(g)
 	renumber(g)
 	return g, tr.spend(0)
