@@ -24,8 +24,12 @@ func (p *program) findStates() map[string]string {
 	}
 	states := map[string]string{}
 	pair(states, free, outputs, func(in, out onnx.ValueInfo) bool { return alike(in, out) && sameName(in.Name, out.Name) })
-	// The first input is the network's, whose output may well have the same shape.
-	pair(states, free[1:], outputs, func(in, out onnx.ValueInfo) bool { return alike(in, out) && fixedShape(in) })
+	first := slices.IndexFunc(free, func(v onnx.ValueInfo) bool { _, is := states[v.Name]; return !is })
+	if first >= 0 && len(states) < len(free)-1 {
+		// The first that is left is the network's input, whose output may well have the same shape.
+		rest := slices.Delete(slices.Clone(free), first, first+1)
+		pair(states, rest, outputs, func(in, out onnx.ValueInfo) bool { return alike(in, out) && fixedShape(in) })
+	}
 	if len(states) != len(free)-1 {
 		return nil
 	}
@@ -96,7 +100,7 @@ var (
 	outMarks = []string{"output", "final", "next", "new", "out", "n", "o", "1"}
 )
 
-// stem is a name in small letters without separators and the first of the marks at its beginning or end.
+// stem is a name in small letters without separators and the first of the marks at its beginning or end, and nothing if it is a mark.
 func stem(name string, marks []string) string {
 	name = strings.ToLower(name)
 	name = strings.Map(func(r rune) rune {
@@ -105,6 +109,9 @@ func stem(name string, marks []string) string {
 		}
 		return r
 	}, name)
+	if slices.Contains(marks, name) {
+		return ""
+	}
 	i := slices.IndexFunc(marks, func(m string) bool {
 		return len(name) > len(m) && (strings.HasPrefix(name, m) && len(m) > 1 || strings.HasSuffix(name, m))
 	})

@@ -467,8 +467,8 @@ func (tr *Tracer) softmaxes(kind format.Kind, t *Tensor, axes []int) (*Tensor, e
 
 // Dense multiplies the last axis by the matrix w, [out, in] row-major, and adds bias unless it is nil.
 func (tr *Tracer) Dense(t *Tensor, w []float32, outputs int, bias []float32) (*Tensor, error) {
-	if !t.Computed() || len(t.axes) == 0 {
-		return nil, unsupported("a product without a computed tensor on the left")
+	if t.i != nil || len(t.axes) == 0 {
+		return nil, unsupported("a product of integers, or of a single number")
 	}
 	last := len(t.axes) - 1
 	t, err := tr.densify(t, last)
@@ -482,6 +482,11 @@ func (tr *Tracer) Dense(t *Tensor, w []float32, outputs int, bias []float32) (*T
 	if err := tr.spend(int64(len(w))); err != nil {
 		return nil, err
 	}
+	axes := slices.Clone(t.axes)
+	axes[last] = denseAxis(outputs)
+	if !t.Computed() {
+		return t.multiplied(axes, w, outputs, bias), tr.spend(int64(t.len()) * int64(outputs) / 64)
+	}
 	if len(t.c) == 0 || tr.mixed(t.c) {
 		return nil, unsupported("a product of no channels, or of mixed sorts")
 	}
@@ -493,9 +498,26 @@ func (tr *Tracer) Dense(t *Tensor, w []float32, outputs int, bias []float32) (*T
 		in, op.W = sorted, columns(w, inputs, pos)
 	}
 	out := tr.emit(op, in, len(in)/inputs*outputs, tr.perStep(in))
-	axes := slices.Clone(t.axes)
-	axes[last] = denseAxis(outputs)
 	return t.with(axes).channels(out), nil
+}
+
+// multiplied is the product of known numbers.
+func (t *Tensor) multiplied(axes []axis, w []float32, outputs int, bias []float32) *Tensor {
+	inputs := len(w) / outputs
+	out := &Tensor{axes: axes, f: make([]float32, 0, len(t.f)/inputs*outputs)}
+	for x := range slices.Chunk(t.f, inputs) {
+		for o := range outputs {
+			s := 0.0
+			if bias != nil {
+				s = float64(bias[o])
+			}
+			for k, v := range x {
+				s += float64(v) * float64(w[o*inputs+k])
+			}
+			out.f = append(out.f, float32(s))
+		}
+	}
+	return out
 }
 
 // columns reorders the columns of a row-major matrix.

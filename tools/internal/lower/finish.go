@@ -23,7 +23,7 @@ func (tr *Tracer) Finish(t *Tensor) (*quant.Graph, error) {
 	if len(t.c) == 0 || tr.mixed(t.c) {
 		return nil, unsupported("an output without channels, or of mixed sorts")
 	}
-	out := t.c
+	out := tr.recognise(t.c)
 	if len(refs(out)) > maxRefs {
 		tr.node = "output"
 		out = tr.gather(out)
@@ -34,7 +34,6 @@ func (tr *Tracer) Finish(t *Tensor) (*quant.Graph, error) {
 	}
 	g := &tr.graph
 	g.Output = out[0].Value
-	tr.recognise()
 	tr.keepStates()
 	drop(g)
 	trimCells(g)

@@ -10,8 +10,9 @@ import (
 // recognise replaces LSTM and GRU cells that are written out in single operations by the operations that they are. It looks at what every
 // channel is computed from, so that it does not matter in which order gates and operands come, or how they were cut and joined.
 //
-// A cell that is found reads its state as an input; keepStates then finds whether the session can keep it.
-func (tr *Tracer) recognise() {
+// A cell that is found reads its state as an input; keepStates then finds whether the session can keep it. It returns the channels in out in
+// their new place.
+func (tr *Tracer) recognise(out []Chan) []Chan {
 	r := &recogniser{origin: newOrigin(tr), next: map[Chan]Chan{}, blocks: map[[2]int][]Chan{}}
 	for v, set := range tr.stored {
 		for k, c := range set {
@@ -22,9 +23,21 @@ func (tr *Tracer) recognise() {
 		r.lstms(i)
 		r.grus(i)
 	}
-	if len(r.found) > 0 {
-		r.rewrite()
+	if len(r.found) == 0 {
+		return out
 	}
+	return follow(out, r.rewrite())
+}
+
+// follow puts channels in their new place.
+func follow(c []Chan, moved map[Chan]Chan) []Chan {
+	out := slices.Clone(c)
+	for i := range out {
+		if to, ok := moved[out[i]]; ok {
+			out[i] = to
+		}
+	}
+	return out
 }
 
 // origin says what channels are computed from.
@@ -497,13 +510,13 @@ func (r *recogniser) candidate(c Chan) (reset, x, u Chan, ok bool) {
 	return reset, x, u, false
 }
 
-// rewrite puts the cells in the place of what they were written in. What they replace is read by nothing any more, and dropped later.
-func (r *recogniser) rewrite() {
+// rewrite puts the cells in the place of what they were written in, and says where channels have moved. What they replace is read by nothing any more, and dropped later.
+func (r *recogniser) rewrite() (moved map[Chan]Chan) {
 	at := map[int][]*written{}
 	for _, w := range r.found {
 		at[w.at] = append(at[w.at], w)
 	}
-	moved := map[Chan]Chan{}
+	moved = map[Chan]Chan{}
 	g := &r.tr.graph
 	g.Ops = nil
 	for i, op := range r.ops {
@@ -522,23 +535,15 @@ func (r *recogniser) rewrite() {
 			}
 		}
 	}
+	return moved
 }
 
 func (r *recogniser) emit(w *written, moved map[Chan]Chan) {
 	tr := r.tr
-	follow := func(c []Chan) []Chan {
-		out := slices.Clone(c)
-		for i := range out {
-			if to, ok := moved[out[i]]; ok {
-				out[i] = to
-			}
-		}
-		return out
-	}
-	inputs := [][]Chan{follow(w.x), follow(w.h)}
+	inputs := [][]Chan{follow(w.x, moved), follow(w.h, moved)}
 	width := w.op.Hidden
 	if w.op.Kind == format.LSTM {
-		inputs = append(inputs, follow(w.c))
+		inputs = append(inputs, follow(w.c, moved))
 		width *= 2
 	}
 	w.op.Dims = []int32{1}
