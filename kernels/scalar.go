@@ -5,17 +5,61 @@ import "math"
 // The functions below are for what surrounds the recurrent cells, and run in portable Go everywhere. They work in float64 with each
 // operation rounded on its own, and round once to float32 in the end; nothing comes from package math that has an assembly form.
 
+const (
+	settledLeast = 27 << 23    // the bits of 2^-100
+	settledMost  = 0x7f7f_ffff // of the largest float32
+)
+
 // settle makes a result finite, as numbers in a file and features of an input are: what is not a number becomes 0, infinities the largest
 // float32, and magnitudes below 2^-100 become 0, so that no unit that flushes subnormal numbers sees one.
 func settle(x float32) float32 {
-	switch m := max(x, -x); {
-	case m < 0x1p-100 || x != x:
-		return 0
-	case m > math.MaxFloat32:
-		return float32(math.Copysign(math.MaxFloat32, float64(x)))
+	if math.Float32bits(x)&^(1<<31)-settledLeast <= settledMost-settledLeast {
+		return x
 	}
-	return x
+	return settled(x)
 }
+
+func settled(x float32) float32 {
+	switch {
+	case x > 1:
+		return math.MaxFloat32
+	case x < -1:
+		return -math.MaxFloat32
+	}
+	return 0
+}
+
+// Settle writes x with what is not a number as 0, infinities as the largest float32, and magnitudes below 2^-100 as 0. y may be x.
+func Settle(y, x []float32) {
+	y = y[:len(x)]
+	for i, v := range x {
+		y[i] = settle(v)
+	}
+}
+
+// Limit writes x as a state that a cell may start from: within ±2^60, and 0 where it is below 2^-60. y may be x.
+func Limit(y, x []float32) {
+	y = y[:len(x)]
+	for i, v := range x {
+		y[i] = flush(clamp(v, 0x1p60))
+	}
+}
+
+// series is Σ terms[k] x^(n-1-k), by Horner's rule.
+func series(x float64, terms []float64) float64 {
+	p := terms[0]
+	for _, c := range terms[1:] {
+		p = c + float64(p*x)
+	}
+	return p
+}
+
+// 1/k! from k = 13 to 0, and 2/k for the odd k from 19 to 1.
+var (
+	expTerms = []float64{1.0 / 6227020800, 1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800, 1.0 / 362880, 1.0 / 40320, 1.0 / 5040, 1.0 / 720,
+		1.0 / 120, 1.0 / 24, 1.0 / 6, 1.0 / 2, 1, 1}
+	atanhTerms = []float64{2.0 / 19, 2.0 / 17, 2.0 / 15, 2.0 / 13, 2.0 / 11, 2.0 / 9, 2.0 / 7, 2.0 / 5, 2.0 / 3, 2}
+)
 
 // exp returns e^x, 0 below -700 and its value at 700 above: x = n log 2 + r, e^r by its Taylor polynomial of degree 13.
 func exp(x float64) float64 {
@@ -25,14 +69,9 @@ func exp(x float64) float64 {
 	}
 	x = min(x, 700)
 	n := float64(float64(x*math.Log2E)+magic) - magic
-	// log 2 in two parts; the first has 21 bits, so that its products with n are exact.
+	// log 2 in two parts; the first has 17 bits, so that its products with n are exact.
 	r := x - float64(n*0x1.62e4p-1) - float64(n*0x1.7f7d1cf79abcap-20)
-	const degree = 13
-	p := 1.0
-	for k := degree; k > 0; k-- {
-		p = 1 + float64(float64(p*r)/float64(k))
-	}
-	return p * math.Float64frombits(uint64(1023+int64(n))<<52)
+	return series(r, expTerms) * math.Float64frombits(uint64(1023+int64(n))<<52)
 }
 
 // log returns the natural logarithm of a normal x > 0: x = 2^n m with m in [√½, √2), log m = 2 atanh((m-1)/(m+1)).
@@ -41,13 +80,11 @@ func log(x float64) float64 {
 	n := int64(b-math.Float64bits(math.Sqrt2/2)) >> 52
 	m := math.Float64frombits(b - uint64(n)<<52)
 	s := (m - 1) / (m + 1)
-	u := float64(s * s)
-	p := 0.0
-	for k := 19; k > 0; k -= 2 {
-		p = 1/float64(k) + float64(p*u)
-	}
-	return float64(float64(n)*math.Ln2) + float64(2*float64(s*p))
+	return float64(float64(n)*math.Ln2) + atanh2(s)
 }
+
+// atanh2 returns 2 atanh(s) of |s| ≤ 1/3, by its Taylor polynomial of degree 19.
+func atanh2(s float64) float64 { return float64(s * series(float64(s*s), atanhTerms)) }
 
 // pow returns a^b; of a negative a, for integers b only, else 0.
 func pow(a, b float64) float64 {
@@ -79,7 +116,7 @@ func erf(x float64) float64 {
 	var y float64
 	if a < 3 {
 		term, sum := a, a
-		for n := 1; n < 60; n++ {
+		for n := 1; term > float64(sum*0x1p-60); n++ {
 			term = float64(term*float64(2*square)) / float64(2*n+1)
 			sum += term
 		}
@@ -94,11 +131,10 @@ func erf(x float64) float64 {
 	return math.Copysign(y, x)
 }
 
+// softplus returns log(1 + e^x) = max(x, 0) + log(1+v), v = e^-|x|, log(1+v) = 2 atanh(v/(2+v)).
 func softplus(x float64) float64 {
-	if x > 40 {
-		return x
-	}
-	return log(1 + exp(x))
+	v := exp(-math.Abs(x))
+	return max(x, 0) + atanh2(v/(2+v))
 }
 
 func expm1(x float64) float64 {
@@ -333,5 +369,6 @@ func MatMul(y, a, b []float32, m, k, n int) {
 				row[c] += float32(v * w)
 			}
 		}
+		Settle(row, row)
 	}
 }

@@ -15,7 +15,7 @@ func LogSoftmax(y, x []float32) {
 	m := maxOf(x)
 	log := logf(expSum(y, x))
 	for i, v := range x {
-		y[i] = float32(v-m) - log
+		y[i] = settle(float32(v-m) - log)
 	}
 }
 

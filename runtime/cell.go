@@ -23,24 +23,24 @@ type cell struct {
 	limit  float32 // of the cell state, where gen does not see to it; 0 is none
 }
 
-func newCell(m *Model, op *format.Op) (*cell, error) {
-	f, p := m.file, &m.plan
+func newCell(b *builder, op *format.Op) (*cell, error) {
+	f, p := b.file, &b.plan
 	c := &cell{op: op, in: op.In[0], out: op.Out, units: kernels.Align(op.Hidden, kernels.UnitBlock), state: p.state}
 	var err error
-	if c.w, err = newLinear(m, op, format.RoleW, format.RoleWScale, format.RoleXInv); err != nil {
+	if c.w, err = newLinear(b, op, format.RoleW, format.RoleWScale, format.RoleXInv); err != nil {
 		return nil, err
 	}
-	if c.u, err = newLinear(m, op, format.RoleU, format.RoleUScale, format.RoleHInv); err != nil {
+	if c.u, err = newLinear(b, op, format.RoleU, format.RoleUScale, format.RoleHInv); err != nil {
 		return nil, err
 	}
 	if op.Flags&format.FlagResetBefore != 0 {
-		if c.un, err = newLinear(m, op, format.RoleUn, format.RoleUnScale, format.RoleHInv); err != nil {
+		if c.un, err = newLinear(b, op, format.RoleUn, format.RoleUnScale, format.RoleHInv); err != nil {
 			return nil, err
 		}
 	}
-	c.bias = padded(f.Arg(op, format.RoleBias).F32, c.w.rows)
-	if b := f.Arg(op, format.RoleBiasH); b != nil {
-		c.biasH = padded(b.F32, c.u.rows)
+	c.bias = b.padded(op, format.RoleBias)
+	if f.Arg(op, format.RoleBiasH) != nil {
+		c.biasH = b.padded(op, format.RoleBiasH)
 	}
 	if b := f.Arg(op, format.RolePeep); b != nil {
 		c.peep = b.F32
@@ -167,10 +167,10 @@ func (c *cell) inner(s *Session, t int) {
 func (c *cell) start(s *Session, t int) {
 	c.reset(s)
 	if len(c.op.In) > 1 {
-		copy(s.state[c.state:][:c.op.Hidden], s.at(c.op.In[1], t))
+		kernels.Limit(s.state[c.state:], s.at(c.op.In[1], t))
 	}
 	if len(c.op.In) > 2 {
-		copy(s.state[c.state+c.units:][:c.op.Hidden], s.at(c.op.In[2], t))
+		kernels.Limit(s.state[c.state+c.units:], s.at(c.op.In[2], t))
 	}
 }
 
@@ -201,6 +201,7 @@ func (c *cell) step(s *Session, z []float32) []float32 {
 			c.gen.RNN(h, z)
 		case c.op.Flags&format.FlagReLU != 0:
 			kernels.RNNReLU(h, z)
+			c.u.copy(h, h)
 		default:
 			kernels.RNN(h, z)
 		}

@@ -13,14 +13,13 @@ import (
 
 // Model is a network, safe for concurrent use.
 type Model struct {
-	file     *format.File
-	nodes    []node
-	plan     plan
-	twoWay   bool
-	recalls  map[format.Ref]int // place of the state of every Recall
-	feedback bool               // a step reads what the one before has stored
-	id       uint32
-	unmap    func() error
+	file   *format.File
+	nodes  []node
+	plan   plan
+	twoWay bool
+	block  int // steps that a session takes together
+	id     uint32
+	unmap  func() error
 }
 
 // plan holds the sizes that a session needs.
@@ -33,17 +32,21 @@ type plan struct {
 	cols   int   // int8 activations, one column
 	gates  int   // float32 gate sums, one column
 	hidden int   // largest hidden size, padded
-	patch  int   // float32 values that a convolution sees at one point
+	patch  int   // float32 values that a convolution copies together
 }
 
 // Option changes how a model is opened.
 type Option func(*options)
 
-type options struct{ maxBytes int64 }
+type options struct{ maxBytes, maxWork int64 }
 
 // MaxBytes refuses files larger than n bytes, and models whose sessions need more than n bytes for a block of steps. The default
 // is 1 GiB.
 func MaxBytes(n int64) Option { return func(o *options) { o.maxBytes = n } }
+
+// MaxWork refuses models of which a step costs more than about n multiply-adds, as format.File.Work counts them. The default is 2^36,
+// some ten seconds.
+func MaxWork(n int64) Option { return func(o *options) { o.maxWork = n } }
 
 // Open maps a .recur file and validates it. The file must not change until Close. Errors name the file and the section.
 func Open(path string, opts ...Option) (*Model, error) {
@@ -63,7 +66,7 @@ func Open(path string, opts ...Option) (*Model, error) {
 // Load validates the bytes of a .recur file. The model refers to b, which must not change; where b does not start at a multiple of 64
 // bytes, it is copied.
 func Load(b []byte, opts ...Option) (*Model, error) {
-	o := options{maxBytes: 1 << 30}
+	o := options{maxBytes: 1 << 30, maxWork: 1 << 36}
 	for _, f := range opts {
 		f(&o)
 	}
@@ -81,6 +84,9 @@ func Load(b []byte, opts ...Option) (*Model, error) {
 	f, err := format.Decode(b)
 	if err != nil {
 		return nil, err
+	}
+	if n := f.Work(); n > o.maxWork {
+		return nil, fmt.Errorf("a step costs about %d multiply-adds, the limit is %d", n, o.maxWork)
 	}
 	m, err := build(f)
 	if err != nil {
@@ -128,9 +134,20 @@ func (m *Model) PerStep() bool { return m.file.Values[m.file.Output].PerStep }
 // TwoWay reports whether an operation runs backwards over time, so that only whole sequences can be run.
 func (m *Model) TwoWay() bool { return m.twoWay }
 
+// builder makes a model. What is derived from a blob is made once, however many operations refer to it.
+type builder struct {
+	*Model
+	recalls  map[format.Ref]int // place of the state of every Recall
+	feedback bool               // a step reads what the one before has stored
+	matrices map[*format.Blob]kernels.MatrixI8
+	vectors  map[*format.Blob][]float32 // padded
+	runs     map[*format.Blob][]run
+}
+
 func build(f *format.File) (*Model, error) {
-	m := &Model{file: f, recalls: map[format.Ref]int{}}
-	p := &m.plan
+	b := &builder{Model: &Model{file: f}, recalls: map[format.Ref]int{}, matrices: map[*format.Blob]kernels.MatrixI8{},
+		vectors: map[*format.Blob][]float32{}, runs: map[*format.Blob][]run{}}
+	p := &b.plan
 	p.base = make([]int, len(f.Values))
 	for i, v := range f.Values {
 		switch {
@@ -145,20 +162,26 @@ func build(f *format.File) (*Model, error) {
 	}
 	for i := range f.Ops {
 		op := &f.Ops[i]
-		n, err := newNode(m, op)
+		n, err := newNode(b, op)
 		if err != nil {
 			return nil, fmt.Errorf("operation %d (%v %q): %w", i, op.Kind, op.Name, err)
 		}
-		m.nodes = append(m.nodes, n)
-		m.twoWay = m.twoWay || op.Flags&format.FlagReverse != 0 && f.Blocks(op) == 0
-		m.feedback = m.feedback || op.Kind == format.Recall
+		b.nodes = append(b.nodes, n)
+		b.twoWay = b.twoWay || op.Flags&format.FlagReverse != 0 && f.Blocks(op) == 0
+		b.feedback = b.feedback || op.Kind == format.Recall
 	}
-	return m, nil
+	// Steps together are faster while their values stay in the cache.
+	b.block = min(max(1<<18/max(p.width, 1), 1), blockSteps)
+	if b.feedback {
+		b.block = 1
+	}
+	return b.Model, nil
 }
 
 func (m *Model) sessionBytes() int64 {
 	p := &m.plan
-	return 4*int64(p.state+p.fixed+4*p.hidden) + blockSteps*(4*int64(p.width+2*p.sums+p.gates+p.patch)+2*int64(p.cols))
+	return 4*int64(p.state+p.fixed+4*p.hidden+m.block*p.width+p.patch) +
+		blockSteps*(4*int64(2*p.sums+p.gates)+2*int64(p.cols))
 }
 
 const cacheLine = 64
@@ -172,14 +195,27 @@ func aligned[T byte | int8 | int32 | float32](n int) []T {
 	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(b[skip:]))), n)
 }
 
-// padded returns v with zeros up to n elements.
-func padded(v []float32, n int) []float32 {
-	if len(v) == n {
-		return v
+// padded is the argument of an operation with zeros up to a multiple of kernels.PanelRows.
+func (b *builder) padded(op *format.Op, role format.Role) []float32 {
+	blob := b.file.Arg(op, role)
+	n := kernels.Align(blob.Rows, kernels.PanelRows)
+	if n == blob.Rows {
+		return blob.F32
 	}
-	p := aligned[float32](n)
-	copy(p, v)
-	return p
+	if b.vectors[blob] == nil {
+		b.vectors[blob] = aligned[float32](n)
+		copy(b.vectors[blob], blob.F32)
+	}
+	return b.vectors[blob]
+}
+
+func (b *builder) matrixI8(blob *format.Blob) (m kernels.MatrixI8, err error) {
+	m, ok := b.matrices[blob]
+	if !ok {
+		m, err = kernels.NewMatrixI8(blob.Rows, blob.Cols, blob.I8)
+		b.matrices[blob] = m
+	}
+	return m, err
 }
 
 // linear computes y = add + W x by the scheme of its operation.
@@ -193,19 +229,19 @@ type linear struct {
 	role   format.Role
 }
 
-func newLinear(m *Model, op *format.Op, w, scale, inv format.Role) (l linear, err error) {
-	b := m.file.Arg(op, w)
-	l.scheme, l.rows, l.cols = op.Scheme, kernels.Align(b.Rows, kernels.PanelRows), b.Cols
-	l.op, l.role = len(m.nodes), w
-	p := &m.plan
+func newLinear(b *builder, op *format.Op, w, scale, inv format.Role) (l linear, err error) {
+	m := b.file.Arg(op, w)
+	l.scheme, l.rows, l.cols = op.Scheme, kernels.Align(m.Rows, kernels.PanelRows), m.Cols
+	l.op, l.role = len(b.nodes), w
+	p := &b.plan
 	if op.Scheme == format.F32 {
-		l.f32, err = kernels.NewMatrixF32(b.Rows, b.Cols, b.F32)
+		l.f32, err = kernels.NewMatrixF32(m.Rows, m.Cols, m.F32)
 	} else {
-		l.i8.W, err = kernels.NewMatrixI8(b.Rows, b.Cols, b.I8)
-		l.i8.Scale = padded(m.file.Arg(op, scale).F32, l.rows)
-		l.i8.Inv = m.file.Arg(op, inv).F32
+		l.i8.W, err = b.matrixI8(m)
+		l.i8.Scale = b.padded(op, scale)
+		l.i8.Inv = b.file.Arg(op, inv).F32
 		p.sums = max(p.sums, l.rows)
-		p.cols = max(p.cols, kernels.Align(b.Cols, kernels.ColAlign))
+		p.cols = max(p.cols, kernels.Align(m.Cols, kernels.ColAlign))
 	}
 	p.gates = max(p.gates, l.rows)
 	return l, err
@@ -226,4 +262,13 @@ func (l *linear) mul(s *Session, y, add, x []float32, stride, n int) {
 	case format.W8A16:
 		l.i8.Mul16(&s.work, y, add, x, stride, n)
 	}
+}
+
+// copy writes sums as the output of an operation. Those of float32 products may have overflowed.
+func (l *linear) copy(y, sums []float32) {
+	if l.scheme == format.F32 {
+		kernels.Settle(y, sums[:len(y)])
+		return
+	}
+	copy(y, sums)
 }

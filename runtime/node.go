@@ -1,6 +1,9 @@
 package runtime
 
-import "github.com/recur-go/recur/runtime/format"
+import (
+	"github.com/recur-go/recur/kernels"
+	"github.com/recur-go/recur/runtime/format"
+)
 
 // node is an operation made ready to run: n steps of its input to n steps of its output, where the session has run s.steps before.
 type node interface {
@@ -12,33 +15,33 @@ type stateless struct{}
 
 func (stateless) reset(*Session) {}
 
-func newNode(m *Model, op *format.Op) (node, error) {
-	f := m.file
+func newNode(b *builder, op *format.Op) (node, error) {
+	f := b.file
 	switch op.Kind {
 	case format.Affine:
 		return &affine{in: op.In[0], out: op.Out, scale: f.Arg(op, format.RoleScale).F32, shift: f.Arg(op, format.RoleShift).F32}, nil
 	case format.Dense:
-		return newDense(m, op)
+		return newDense(b, op)
 	case format.Conv:
-		return newConv(m, op)
+		return newConv(b, op)
 	case format.MaxPool, format.MeanPool:
-		return newWindowPool(m, op)
+		return newWindowPool(b, op)
 	case format.LSTM, format.GRU, format.RNN:
-		return newCell(m, op)
+		return newCell(b, op)
 	case format.Last, format.First, format.Mean, format.Max:
-		p := &pool{kind: op.Kind, in: op.In[0], out: op.Out, state: m.plan.state}
-		m.plan.state += op.Out.Width
+		p := &pool{kind: op.Kind, in: op.In[0], out: op.Out, state: b.plan.state}
+		b.plan.state += op.Out.Width
 		return p, nil
 	case format.Const:
 		return &constant{out: op.Out, y: f.Arg(op, format.RoleBias).F32}, nil
 	case format.Gather:
-		return newGather(m, op), nil
+		return newGather(b, op), nil
 	case format.Recall:
-		return newRecall(m, op), nil
+		return newRecall(b, op), nil
 	case format.Store:
-		return &store{in: op.In[0], state: m.recalls[op.Out]}, nil
+		return &store{in: op.In[0], state: b.recalls[op.Out]}, nil
 	}
-	return newPure(m, op), nil
+	return newPure(b, op), nil
 }
 
 type affine struct {
@@ -53,6 +56,7 @@ func (a *affine) run(s *Session, n int) {
 		for i, v := range x {
 			y[i] = float32(v*a.scale[i]) + a.shift[i]
 		}
+		kernels.Settle(y, y)
 	}
 }
 
@@ -64,9 +68,9 @@ type dense struct {
 	blocks  int
 }
 
-func newDense(m *Model, op *format.Op) (*dense, error) {
-	l, err := newLinear(m, op, format.RoleW, format.RoleWScale, format.RoleXInv)
-	return &dense{in: op.In[0], out: op.Out, w: l, bias: padded(m.file.Arg(op, format.RoleBias).F32, l.rows), blocks: m.file.Blocks(op)}, err
+func newDense(b *builder, op *format.Op) (*dense, error) {
+	l, err := newLinear(b, op, format.RoleW, format.RoleWScale, format.RoleXInv)
+	return &dense{in: op.In[0], out: op.Out, w: l, bias: b.padded(op, format.RoleBias), blocks: b.file.Blocks(op)}, err
 }
 
 func (d *dense) run(s *Session, n int) {
@@ -81,7 +85,7 @@ func (d *dense) run(s *Session, n int) {
 		x, stride := s.rows(d.in, t)
 		d.w.mul(s, s.gates, d.bias, x, stride, k)
 		for j := range k {
-			copy(s.at(d.out, t+j), s.gates[j*d.w.rows:])
+			d.w.copy(s.at(d.out, t+j), s.gates[j*d.w.rows:])
 		}
 	}
 }
@@ -94,7 +98,7 @@ func (d *dense) block(s *Session, t int) {
 		k := min(d.blocks-i, blockSteps)
 		d.w.mul(s, s.gates, d.bias, x[i*in:], in, k)
 		for j := range k {
-			copy(y[(i+j)*out:][:out], s.gates[j*d.w.rows:])
+			d.w.copy(y[(i+j)*out:][:out], s.gates[j*d.w.rows:])
 		}
 	}
 }
@@ -134,5 +138,6 @@ func (p *pool) run(s *Session, n int) {
 		for i := range y {
 			y[i] /= count
 		}
+		kernels.Settle(y, y)
 	}
 }

@@ -27,10 +27,10 @@ func (p *pure) run(s *Session, n int) {
 	}
 }
 
-func newPure(m *Model, op *format.Op) node {
-	f := m.file
-	a, b := parameters(f, op)
-	p := &pure{out: op.Out, f: function(op.Kind, a, b, f.Dims(op))}
+func newPure(b *builder, op *format.Op) node {
+	f := b.file
+	alpha, beta := parameters(f, op)
+	p := &pure{out: op.Out, f: function(op.Kind, alpha, beta, f.Dims(op))}
 	copy(p.in[:], op.In)
 	return p
 }
@@ -126,57 +126,64 @@ func (c *constant) run(s *Session, n int) {
 	}
 }
 
-// gather reads runs of neighbouring channels.
+// gather copies runs of neighbouring channels of its inputs side by side.
 type gather struct {
 	stateless
-	out  format.Ref
-	runs []run
+	in     []format.Ref
+	starts []int // of the inputs, and the end of the last one
+	out    format.Ref
+	runs   []run
 }
 
-// run is n channels of ref from channel from on.
-type run struct {
-	ref  format.Ref
-	from int
-	n    int
-}
+// run is n channels from channel from on.
+type run struct{ from, n int32 }
 
-func newGather(m *Model, op *format.Op) *gather {
-	g := &gather{out: op.Out}
-	index := m.file.Arg(op, format.RoleIndex).I32
-	var starts []int
-	total := 0
-	for _, r := range op.In {
-		starts = append(starts, total)
-		total += r.Width
+func newGather(b *builder, op *format.Op) *gather {
+	g := &gather{in: op.In, out: op.Out, starts: make([]int, 1, len(op.In)+1)}
+	for i, r := range op.In {
+		g.starts = append(g.starts, g.starts[i]+r.Width)
 	}
-	for i := 0; i < len(index); {
-		in := 0
-		if len(starts) > 1 {
-			in = sort.SearchInts(starts, int(index[i])+1) - 1
-		}
-		from := int(index[i]) - starts[in]
-		n := 1
-		for i+n < len(index) && index[i+n] == index[i]+int32(n) && from+n < op.In[in].Width {
-			n++
-		}
-		g.runs = append(g.runs, run{op.In[in], from, n})
-		i += n
+	blob := b.file.Arg(op, format.RoleIndex)
+	if b.runs[blob] == nil {
+		b.runs[blob] = runsOf(blob.I32)
 	}
+	g.runs = b.runs[blob]
 	return g
+}
+
+func runsOf(index []int32) (runs []run) {
+	for i, k := range index {
+		if last := len(runs) - 1; i > 0 && k == index[i-1]+1 {
+			runs[last].n++
+		} else {
+			runs = append(runs, run{k, 1})
+		}
+	}
+	return runs
 }
 
 func (g *gather) run(s *Session, n int) {
 	for t := range n {
-		y := s.at(g.out, t)
-		for i := range g.runs {
-			r := &g.runs[i]
-			x := s.at(r.ref, t)[r.from:]
-			if r.n == 1 {
-				y[0] = x[0]
-			} else {
-				copy(y[:r.n], x)
+		g.step(s, t)
+	}
+}
+
+func (g *gather) step(s *Session, t int) {
+	y, in := s.at(g.out, t), 0
+	x := s.at(g.in[0], t)
+	for _, r := range g.runs {
+		for from, n := int(r.from), int(r.n); n > 0; {
+			if from < g.starts[in] || from >= g.starts[in+1] {
+				in = sort.SearchInts(g.starts, from+1) - 1
+				x = s.at(g.in[in], t)
 			}
-			y = y[r.n:]
+			k := min(n, g.starts[in+1]-from)
+			if k == 1 {
+				y[0] = x[from-g.starts[in]]
+			} else {
+				copy(y[:k], x[from-g.starts[in]:])
+			}
+			y, from, n = y[k:], from+k, n-k
 		}
 	}
 }
@@ -188,13 +195,13 @@ type recall struct {
 	initial []float32
 }
 
-func newRecall(m *Model, op *format.Op) *recall {
-	r := &recall{out: op.Out, state: m.plan.state}
-	if b := m.file.Arg(op, format.RoleH0); b != nil {
-		r.initial = b.F32
+func newRecall(b *builder, op *format.Op) *recall {
+	r := &recall{out: op.Out, state: b.plan.state}
+	if h := b.file.Arg(op, format.RoleH0); h != nil {
+		r.initial = h.F32
 	}
-	m.recalls[op.Out] = r.state
-	m.plan.state += op.Out.Width
+	b.recalls[op.Out] = r.state
+	b.plan.state += op.Out.Width
 	return r
 }
 

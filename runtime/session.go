@@ -10,7 +10,7 @@ import (
 	"github.com/recur-go/recur/runtime/format"
 )
 
-// blockSteps is how many time steps of a sequence go through the weights together.
+// blockSteps is how many vectors go through the weights together: time steps of a sequence, at most, or points of a convolution.
 const blockSteps = 16
 
 // ErrTwoWay is returned by Step of a model that needs the whole sequence.
@@ -31,7 +31,7 @@ type Session struct {
 	rh     []float32 // reset gate times hidden state, of a GRU with FlagResetBefore
 	cand   []float32 // its product with the candidate's weights
 	zeros  []float32
-	patch  []float32 // what a convolution sees at blockSteps points
+	patch  []float32 // what a convolution sees at some points
 	tap    func(op, t, n int, y []float32)
 	tapped []float32
 
@@ -51,9 +51,9 @@ func (m *Model) NewSession() *Session {
 		rh:     aligned[float32](p.hidden),
 		cand:   aligned[float32](p.hidden),
 		zeros:  aligned[float32](p.hidden),
-		patch:  aligned[float32](blockSteps * p.patch),
+		patch:  aligned[float32](p.patch),
 	}
-	s.reserve(blockSteps)
+	s.reserve(m.block)
 	s.Reset()
 	return s
 }
@@ -129,11 +129,8 @@ func (s *Session) Run(xs, ys []float32) error {
 	if err := s.finite(xs); err != nil {
 		return err
 	}
-	size := blockSteps
-	switch {
-	case s.m.feedback:
-		size = 1
-	case s.m.twoWay:
+	size := s.m.block
+	if s.m.twoWay {
 		s.Reset()
 		s.reserve(n)
 		size = n

@@ -24,6 +24,18 @@ const MinVector = 0x1p-40
 
 // validate checks everything that execution relies on, so that a valid file cannot fail or fault when it runs.
 func (f *File) validate() error {
+	if err := f.validateValues(); err != nil {
+		return err
+	}
+	for i := range f.Blobs {
+		if err := f.Blobs[i].validate(); err != nil {
+			return fmt.Errorf("blob %d: %w", i, err)
+		}
+	}
+	return f.validateOps()
+}
+
+func (f *File) validateValues() error {
 	if len(f.Values) == 0 || !f.Values[0].PerStep {
 		return errors.New("value 0, the input, is missing or not per step")
 	}
@@ -46,35 +58,6 @@ func (f *File) validate() error {
 	if n := len(f.Labels); n != 0 && n != f.Values[f.Output].Width {
 		return fmt.Errorf("%d labels for an output of %d", n, f.Values[f.Output].Width)
 	}
-	for i := range f.Blobs {
-		if err := f.Blobs[i].validate(); err != nil {
-			return fmt.Errorf("blob %d: %w", i, err)
-		}
-	}
-	w := progress{written: make([]int, len(f.Values)), recalled: map[Ref]bool{}}
-	w.written[0] = f.Values[0].Width
-	for i := range f.Ops {
-		op := &f.Ops[i]
-		if err := f.validateOp(op, w); err != nil {
-			return fmt.Errorf("operation %d (%v %q): %w", i, op.Kind, op.Name, err)
-		}
-		switch {
-		case op.Kind == Store:
-			delete(w.recalled, op.Out)
-			continue
-		case op.Kind == Recall:
-			w.recalled[op.Out] = true
-		}
-		if op.Out.Offset == w.written[op.Out.Value] {
-			w.written[op.Out.Value] += op.Out.Width
-		}
-	}
-	if w.written[f.Output] != f.Values[f.Output].Width {
-		return errors.New("the output is not written in full")
-	}
-	for r := range w.recalled {
-		return fmt.Errorf("channels %d to %d of value %d are recalled and never stored", r.Offset, r.Offset+r.Width, r.Value)
-	}
 	return nil
 }
 
@@ -82,6 +65,45 @@ func (f *File) validate() error {
 type progress struct {
 	written  []int        // channels of every value; writers go from left to right
 	recalled map[Ref]bool // and not stored yet
+	feedback bool         // a Recall
+	backward bool         // a recurrent operation from the last step to the first
+}
+
+func (f *File) validateOps() error {
+	w := progress{written: make([]int, len(f.Values)), recalled: map[Ref]bool{}}
+	w.written[0] = f.Values[0].Width
+	for i := range f.Ops {
+		op := &f.Ops[i]
+		if err := f.validateOp(op, &w); err != nil {
+			return fmt.Errorf("operation %d (%v %q): %w", i, op.Kind, op.Name, err)
+		}
+		w.add(f, op)
+	}
+	if w.written[f.Output] != f.Values[f.Output].Width {
+		return errors.New("the output is not written in full")
+	}
+	if w.feedback && w.backward {
+		return errors.New("a step recalls what the one before stored, and another operation runs backwards over all steps")
+	}
+	for r := range w.recalled {
+		return fmt.Errorf("channels %d to %d of value %d are recalled and never stored", r.Offset, r.Offset+r.Width, r.Value)
+	}
+	return nil
+}
+
+func (w *progress) add(f *File, op *Op) {
+	switch op.Kind {
+	case Store:
+		delete(w.recalled, op.Out)
+		return
+	case Recall:
+		w.recalled[op.Out] = true
+		w.feedback = true
+	}
+	w.backward = w.backward || op.Flags&FlagReverse != 0 && f.Blocks(op) == 0
+	if op.Out.Offset == w.written[op.Out.Value] {
+		w.written[op.Out.Value] += op.Out.Width
+	}
 }
 
 func (b *Blob) validate() error {
@@ -113,7 +135,7 @@ func (b *Blob) validate() error {
 	return nil
 }
 
-func (f *File) validateOp(op *Op, w progress) error {
+func (f *File) validateOp(op *Op, w *progress) error {
 	ref := func(r Ref) error {
 		if r.Value < 0 || r.Value >= len(f.Values) || r.Width < 1 || r.Offset < 0 || r.Width > f.Values[r.Value].Width ||
 			r.Offset > f.Values[r.Value].Width-r.Width {
@@ -242,6 +264,8 @@ func (f *File) validateShape(op *Op) error {
 			return fmt.Errorf("%d channels reduced by %v to %d", in, n, out)
 		}
 		return nil
+	case op.Kind == Normalise && f.Arg(op, RoleParams).F32[0] < 0:
+		return errors.New("a variance less than 0")
 	case op.Kind == Normalise, op.Kind == Softmax, op.Kind == LogSoftmax:
 		if n := f.Dims(op); n != nil && (len(n) != 1 || n[0] < 1 || in%int(n[0]) != 0) {
 			return fmt.Errorf("%d channels in groups of %v", in, n)
@@ -282,12 +306,24 @@ func (f *File) validateCell(op *Op) error {
 			return fmt.Errorf("initial state %d has %d channels, want %d", i, r.Width, op.Hidden)
 		}
 	}
-	if b := f.Arg(op, RoleActs); b != nil {
-		for _, a := range b.I32 {
-			if a < 0 || kernels.Activation(a) >= kernels.ActivationEnd {
-				return fmt.Errorf("unknown activation %d", a)
-			}
+	return f.validateActs(op)
+}
+
+func (f *File) validateActs(op *Op) error {
+	b := f.Arg(op, RoleActs)
+	if b == nil {
+		return nil
+	}
+	for _, a := range b.I32 {
+		if a < 0 || kernels.Activation(a) >= kernels.ActivationEnd {
+			return fmt.Errorf("unknown activation %d", a)
 		}
+	}
+	if clip := f.Arg(op, RoleActParams).F32[0]; clip < 0 {
+		return fmt.Errorf("gate sums limited to %v", clip)
+	}
+	if op.Flags&FlagReLU != 0 {
+		return errors.New("ReLU and other activations")
 	}
 	return nil
 }
@@ -296,6 +332,9 @@ func (f *File) validateIndex(op *Op) error {
 	total := int64(0)
 	for _, r := range op.In {
 		total += int64(r.Width)
+	}
+	if total > maxElements {
+		return fmt.Errorf("inputs of %d channels", total)
 	}
 	for i, k := range f.Arg(op, RoleIndex).I32 {
 		if k < 0 || int64(k) >= total {
@@ -314,7 +353,7 @@ func (f *File) validateProduct(op *Op) error {
 	}
 	b, m, k, n := int64(d[0]), int64(d[1]), int64(d[2]), int64(d[3])
 	if m*k > maxWidth || k*n > maxWidth || m*n > maxWidth || b*m*k != int64(op.In[0].Width) || b*k*n != int64(op.In[1].Width) ||
-		b*m*n != int64(op.Out.Width) || b*m*k > maxWork/n {
+		b*m*n != int64(op.Out.Width) {
 		return fmt.Errorf("a product of sizes %v", d)
 	}
 	return nil
@@ -433,8 +472,7 @@ func (f *File) convSlots(op *Op) ([]slot, error) {
 	}
 	_, points, kernel := w.Points()
 	outputs, cols := op.Out.Width/points, kernel*w.Channels/w.Groups
-	if outputs*points != op.Out.Width || outputs%w.Groups != 0 || int64(outputs)*int64(cols) > maxElements ||
-		int64(op.Out.Width)*int64(cols) > maxWork {
+	if outputs*points != op.Out.Width || outputs%w.Groups != 0 || int64(outputs)*int64(cols) > maxElements {
 		return nil, fmt.Errorf("output width %d for %d points in %d groups", op.Out.Width, points, w.Groups)
 	}
 	s := []slot{dims(len(f.Dims(op))), {role: RoleBias, rows: outputs}}

@@ -38,10 +38,7 @@ func (w *Window) Dims() []int32 {
 	return d
 }
 
-// maxWork bounds what one step of a window or a product of two inputs may cost, which the size of the file does not.
-const maxWork = 1 << 31
-
-// ParseWindow is the inverse of Dims; its numbers are bounded, so that positions and products of them fit an int32.
+// ParseWindow is the inverse of Dims; its numbers are bounded, so that positions fit an int32, and products of two volumes an int64.
 func ParseWindow(d []int32) (*Window, error) {
 	n := (len(d) - windowHeader) / windowAxis
 	if n < 1 || n > maxAxes || len(d) != windowHeader+n*windowAxis || d[2]>>1 != 0 {
@@ -51,6 +48,8 @@ func ParseWindow(d []int32) (*Window, error) {
 	if w.Channels < 1 || w.Channels > maxExtent || w.Groups < 1 || w.Channels%w.Groups != 0 {
 		return nil, fmt.Errorf("%d channels in %d groups", w.Channels, w.Groups)
 	}
+	most := maxExtent / w.Channels
+	left := [3]int{most, most, most} // by which the volumes of the input, the output and the kernel may still grow
 	for i := range n {
 		v := d[windowHeader+i*windowAxis:][:windowAxis]
 		a := WindowAxis{int(v[0]), int(v[1]), int(v[2]), int(v[3]), int(v[4]), int(v[5]), int(v[6])}
@@ -63,29 +62,14 @@ func ParseWindow(d []int32) (*Window, error) {
 		if a.Pad < 0 || a.Pad > maxExtent || a.End < 0 || a.End > maxExtent || reach > 1<<30 {
 			return nil, fmt.Errorf("axis %d of a window: %v", i, v)
 		}
+		for k, n := range []int{a.In, a.Out, a.Kernel} {
+			if left[k] /= n; left[k] == 0 {
+				return nil, fmt.Errorf("a window over more than %d elements", maxExtent)
+			}
+		}
 		w.Axes = append(w.Axes, a)
 	}
-	out := w.volume(func(a WindowAxis) int { return a.Out })
-	kernel := w.volume(func(a WindowAxis) int { return a.Kernel })
-	for _, size := range []int64{w.volume(func(a WindowAxis) int { return a.In }), out, kernel} {
-		if size*int64(w.Channels) > maxExtent {
-			return nil, fmt.Errorf("a window over more than %d elements", maxExtent)
-		}
-	}
-	if out*kernel > maxWork/int64(w.Channels) {
-		return nil, fmt.Errorf("a window of %d points at %d positions", kernel, out)
-	}
 	return w, nil
-}
-
-func (w *Window) volume(f func(WindowAxis) int) int64 {
-	n := int64(1)
-	for _, a := range w.Axes {
-		if n *= int64(f(a)); n > maxExtent {
-			break
-		}
-	}
-	return n
 }
 
 // Points is the number of points of the input, of the output and of the kernel.
@@ -95,32 +79,4 @@ func (w *Window) Points() (in, out, kernel int) {
 		in, out, kernel = in*a.In, out*a.Out, kernel*a.Kernel
 	}
 	return in, out, kernel
-}
-
-// Counted is how many kernel points lie in the input or its padding for output point o.
-func (w *Window) Counted(o int) int {
-	n := 1
-	for i := len(w.Axes) - 1; i >= 0; i-- {
-		a := &w.Axes[i]
-		left := a.Pad + a.In + a.End - o%a.Out*a.Stride
-		n *= max(min(a.Kernel, (left+a.Dilation-1)/a.Dilation), 0)
-		o /= a.Out
-	}
-	return n
-}
-
-// At returns the input point that kernel point k sees for output point o, or -1 in the padding.
-func (w *Window) At(o, k int) int {
-	point, scale := 0, 1
-	for i := len(w.Axes) - 1; i >= 0; i-- {
-		a := &w.Axes[i]
-		p := o%a.Out*a.Stride + k%a.Kernel*a.Dilation - a.Pad
-		if p < 0 || p >= a.In {
-			return -1
-		}
-		point += p * scale
-		scale *= a.In
-		o, k = o/a.Out, k/a.Kernel
-	}
-	return point
 }
