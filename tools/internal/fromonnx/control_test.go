@@ -125,6 +125,8 @@ func TestScan(t *testing.T) {
 		wants(t, imported(t, m, x), y)
 		if k := kinds(t, m, Options{}); !slices.Contains(k, format.LSTM) || length < 0 && len(k) != 1 {
 			t.Errorf("length %d: operations %v", length, k)
+		} else if i := slices.Index(k, format.LSTM); slices.Contains(k[i+1:], format.LSTM) {
+			t.Errorf("length %d: the steps of a fixed length are more than one operation: %v", length, k)
 		}
 		m.Graph.Outputs = nil
 		wants(t, imported(t, m.output("h"), x), y[len(y)-5:])

@@ -326,7 +326,22 @@ func (p *program) lower() (*quant.Graph, Layout, error) {
 			best, furthest = err, progress
 		}
 	}
-	return nil, Layout{}, best
+	return nil, Layout{}, p.hinted(best)
+}
+
+// hinted says what may help a model that cannot be traced while its input's shape is open.
+func (p *program) hinted(err error) error {
+	var open []string
+	for i, d := range p.input.Dims {
+		if d.Value < 0 {
+			open = append(open, strconv.Itoa(i))
+		}
+	}
+	if u := (*lower.Unsupported)(nil); len(open) == 0 || !errors.As(err, &u) {
+		return err
+	}
+	return fmt.Errorf("%w (input %q leaves its dimensions %s open: if they are always the same, say so, as in -shape %s=1x100x6)",
+		err, p.input.Name, strings.Join(open, ", "), p.input.Name)
 }
 
 func (p *program) stateful() bool {

@@ -23,7 +23,7 @@ func (tr *Tracer) Finish(t *Tensor) (*quant.Graph, error) {
 	if len(t.c) == 0 || tr.mixed(t.c) {
 		return nil, unsupported("an output without channels, or of mixed sorts")
 	}
-	out := tr.recognise(t.c)
+	out := tr.mergeSteps(tr.recognise(t.c))
 	if len(refs(out)) > maxRefs {
 		tr.node = "output"
 		out = tr.gather(out)

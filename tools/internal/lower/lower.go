@@ -32,6 +32,7 @@ type Tracer struct {
 	pooled map[pooling]Chan
 	consts map[constChan]Chan
 	stored map[int][]Chan // what the states, by value, are set to
+	apart  map[Chan]bool  // cells that stay apart: see mergeSteps
 	atOnce bool           // a call sees the whole input, so that nothing carries over to the next but a State
 	names  map[string]int
 	node   string
@@ -60,7 +61,7 @@ const (
 // budget elements in all.
 func NewTracer(sizes []int64, roles []Role, budget int64) (*Tracer, *Tensor, error) {
 	tr := &Tracer{atOnce: !slices.Contains(roles, Time) && !slices.Contains(roles, Batch),
-		steps: Int(1), pooled: map[pooling]Chan{}, consts: map[constChan]Chan{}, stored: map[int][]Chan{}, names: map[string]int{}, budget: budget}
+		steps: Int(1), pooled: map[pooling]Chan{}, consts: map[constChan]Chan{}, stored: map[int][]Chan{}, apart: map[Chan]bool{}, names: map[string]int{}, budget: budget}
 	x := &Tensor{}
 	width := int64(1)
 	for i, size := range sizes {

@@ -524,7 +524,7 @@ func (r *recogniser) rewrite() (moved map[Chan]Chan) {
 			r.emit(w, moved)
 		}
 		for k, in := range op.In {
-			op.In[k] = r.redirected(in, moved)
+			op.In[k] = r.tr.redirected(in, moved)
 		}
 		g.Ops = append(g.Ops, op)
 	}
@@ -557,7 +557,7 @@ func (r *recogniser) emit(w *written, moved map[Chan]Chan) {
 }
 
 // redirected is a range with the channels that have moved in their new place.
-func (r *recogniser) redirected(in format.Ref, moved map[Chan]Chan) format.Ref {
+func (tr *Tracer) redirected(in format.Ref, moved map[Chan]Chan) format.Ref {
 	if len(moved) == 0 {
 		return in
 	}
@@ -572,5 +572,5 @@ func (r *recogniser) redirected(in format.Ref, moved map[Chan]Chan) format.Ref {
 	if !some {
 		return in
 	}
-	return refs(r.tr.contiguous(c))[0]
+	return refs(tr.contiguous(c))[0]
 }
