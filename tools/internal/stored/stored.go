@@ -1,4 +1,4 @@
-// Package stored reads zip archives whose entries are not compressed, as PyTorch and Keras write them, without copying.
+// Package stored reads zip archives whose arrays are not compressed, as PyTorch and Keras write them, without copying.
 package stored
 
 import (
@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"hash/crc32"
+	"io"
 )
 
 // Archive is a zip file in memory.
@@ -58,4 +59,29 @@ func (a *Archive) Read(name string) ([]byte, error) {
 		return nil, fmt.Errorf("%q is damaged (checksum)", name)
 	}
 	return data, nil
+}
+
+// Text returns an entry that may be compressed. It fails if there is more than most bytes of it.
+func (a *Archive) Text(name string, most int) ([]byte, error) {
+	f := a.entries[name]
+	if f == nil {
+		return nil, fmt.Errorf("the archive lacks %q", name)
+	}
+	size := f.UncompressedSize64
+	if size > uint64(most) {
+		return nil, fmt.Errorf("%q has %d bytes, more than %d", name, size, most)
+	}
+	r, err := f.Open()
+	if err != nil {
+		return nil, fmt.Errorf("%q: %w", name, err)
+	}
+	defer r.Close()
+	b, err := io.ReadAll(io.LimitReader(r, int64(size)+1))
+	if err == nil && uint64(len(b)) != size {
+		err = fmt.Errorf("more than the %d bytes it claims", size)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%q: %w", name, err)
+	}
+	return b, nil
 }

@@ -67,3 +67,26 @@ func TestRefused(t *testing.T) {
 		t.Errorf("read again and again: %v", err)
 	}
 }
+
+func TestText(t *testing.T) {
+	const most = len("content of dir/a")
+	for _, method := range []uint16{zip.Store, zip.Deflate} {
+		a, err := Open(pack(t, method, "dir/a"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if data, err := a.Text("dir/a", most); err != nil || string(data) != "content of dir/a" {
+			t.Errorf("%q, %v", data, err)
+		}
+		if _, err := a.Text("dir/a", most-1); err == nil || !strings.Contains(err.Error(), "more than 15") {
+			t.Errorf("a long entry: %v", err)
+		}
+		if _, err := a.Text("a", most); err == nil {
+			t.Error("an entry that is not there")
+		}
+		a.entries["dir/a"].UncompressedSize64 -= 2
+		if _, err := a.Text("dir/a", most); err == nil {
+			t.Error("an entry that is longer than it claims")
+		}
+	}
+}

@@ -15,12 +15,14 @@ var storageTypes = map[class]weights.Type{
 	"torch.DoubleStorage": weights.F64, "torch.FloatStorage": weights.F32, "torch.HalfStorage": weights.F16,
 	"torch.BFloat16Storage": weights.BF16, "torch.LongStorage": weights.I64, "torch.IntStorage": weights.I32,
 	"torch.ShortStorage": weights.I16, "torch.CharStorage": weights.I8, "torch.ByteStorage": weights.U8, "torch.BoolStorage": weights.Bool,
+	"torch.QInt8Storage": weights.I8, "torch.QUInt8Storage": weights.U8, "torch.QInt32Storage": weights.I32,
 }
 
 // constructors make the objects of the classes that may be called. None does more than keep its arguments.
 var constructors = map[class]func(args tuple) (any, error){
 	"collections.OrderedDict":            orderedDict,
 	"torch._utils._rebuild_tensor_v2":    rebuildTensor,
+	"torch._utils._rebuild_qtensor":      rebuildQuantised,
 	"torch._utils._rebuild_parameter":    firstArg,
 	"torch.Size":                         firstArg,
 	"torch.jit._pickle.build_tensorlist": firstArg,
@@ -30,13 +32,24 @@ var constructors = map[class]func(args tuple) (any, error){
 	"torch.jit._pickle.restore_type_tag": firstArg,
 }
 
+const perTensor, perChannel = class("torch.per_tensor_affine"), class("torch.per_channel_affine")
+
 // plain are names that stand for themselves.
 var plain = map[class]bool{"torch.float64": true, "torch.float32": true, "torch.float16": true, "torch.bfloat16": true, "torch.int64": true,
-	"torch.int32": true, "torch.int16": true, "torch.int8": true, "torch.uint8": true, "torch.bool": true}
+	"torch.int32": true, "torch.int16": true, "torch.int8": true, "torch.uint8": true, "torch.bool": true,
+	"torch.qint8": true, "torch.quint8": true, "torch.qint32": true, perTensor: true, perChannel: true, "numpy.ndarray": true}
+
+// opaque are classes of values that checkpoints keep beside tensors. Nothing is kept of them.
+var opaque = map[class]bool{"torch.device": true, "builtins.set": true, "__builtin__.set": true, "_codecs.encode": true, "numpy.dtype": true,
+	"numpy.core.multiarray.scalar": true, "numpy._core.multiarray.scalar": true,
+	"numpy.core.multiarray._reconstruct": true, "numpy._core.multiarray._reconstruct": true}
+
+// nothing is an object of an opaque class.
+type nothing struct{}
 
 // find checks that a class may be used.
 func (c class) find() (any, error) {
-	if constructors[c] != nil || plain[c] || c.script() {
+	if constructors[c] != nil || plain[c] || opaque[c] || c.script() {
 		return c, nil
 	}
 	if _, ok := storageTypes[c]; ok {
@@ -45,8 +58,17 @@ func (c class) find() (any, error) {
 	return nil, fmt.Errorf("the class %q is not allowed in a state dict (torch.save(net.state_dict(), FILE) saves tensors only)", string(c))
 }
 
-// script reports whether c is a module of a TorchScript archive. Its objects are their attributes.
-func (c class) script() bool { return strings.HasPrefix(string(c), "__torch__.") }
+// object is an instance of a class of TorchScript. Its state is a dict of attributes, or what a packed type keeps.
+type object struct {
+	class class
+	state any
+}
+
+// bare is the class of an object in a state dict; its state comes with the name of its class in TorchScript.
+const bare = class("torch.ScriptObject")
+
+// script reports whether the objects of c are their state.
+func (c class) script() bool { return c == bare || strings.HasPrefix(string(c), "__torch__.") }
 
 func call(f, args any) (any, error) {
 	c, ok1 := f.(class)
@@ -61,20 +83,26 @@ func call(f, args any) (any, error) {
 		}
 		return v, nil
 	}
-	if c.script() && len(a) == 0 {
-		return &dict{}, nil
+	switch {
+	case opaque[c]:
+		return nothing{}, nil
+	case c.script() && len(a) == 0:
+		return &object{class: c}, nil
 	}
 	return nil, fmt.Errorf("the class %q cannot be called", string(c))
 }
 
-func build(object, state any) error {
-	d, ok := object.(*dict)
-	if !ok {
+func build(target, state any) error {
+	switch o := target.(type) {
+	case *dict, nothing: // an OrderedDict's is _metadata, the versions of modules
+	case *object:
+		if named, ok := state.(tuple); ok && o.class == bare && len(named) == 2 {
+			name, _ := named[1].(string)
+			o.class, state = class(name), named[0]
+		}
+		o.state = state
+	default:
 		return errors.New("sets the state of what has none")
-	}
-	// The state of an OrderedDict is _metadata, the versions of modules. A TorchScript object starts empty: its state is all it has.
-	if s, ok := state.(*dict); ok && len(d.keys) == 0 && s != d {
-		d.keys, d.values = s.keys, s.values
 	}
 	return nil
 }
@@ -109,6 +137,13 @@ type view struct {
 	storage       *storage
 	offset        int64
 	shape, stride []int64
+	scales        *scales // of a quantised tensor
+}
+
+// scales are numbers, or views of tensors that hold them.
+type scales struct {
+	scale, zero any
+	axis        int64
 }
 
 // The arguments are storage, offset, size, stride, requires_grad, backward_hooks and perhaps metadata.
@@ -126,6 +161,37 @@ func rebuildTensor(args tuple) (any, error) {
 		return nil, errors.New("bad arguments")
 	}
 	return v, nil
+}
+
+// The fifth argument is the quantiser: its kind, scale, zero and, with one of each a channel, axis.
+func rebuildQuantised(args tuple) (any, error) {
+	v, err := rebuildTensor(args)
+	if err != nil {
+		return nil, err
+	}
+	q, _ := args[min(4, len(args)-1)].(tuple)
+	var s scales
+	ok := [3]bool{}
+	switch {
+	case len(q) == 3 && q[0] == any(perTensor):
+		s.scale, ok[0] = q[1].(float64)
+		s.zero, ok[1] = q[2].(int64)
+		ok[2] = true
+	case len(q) == 4 && q[0] == any(perChannel):
+		s.scale, ok[0] = plainView(q[1])
+		s.zero, ok[1] = plainView(q[2])
+		s.axis, ok[2] = q[3].(int64)
+	}
+	if ok != [3]bool{true, true, true} {
+		return nil, errors.New("a quantiser of an unknown kind")
+	}
+	v.(*view).scales = &s
+	return v, nil
+}
+
+func plainView(x any) (*view, bool) {
+	v, ok := x.(*view)
+	return v, ok && v.scales == nil
 }
 
 const maxRank = 32

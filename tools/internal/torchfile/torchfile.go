@@ -18,17 +18,34 @@ import (
 	"github.com/recur-go/recur/tools/internal/weights"
 )
 
-// Read returns all tensors, in the order of the file. One in nested dicts is named by their keys, joined with dots: a checkpoint
-// {"model": {"fc.bias": …}} has "model.fc.bias". Lists and what else is no dict and no tensor are left out. The tensors refer to b.
-func Read(b []byte) ([]*weights.Tensor, error) {
-	all, err := read(b)
+// File is what a file holds.
+type File struct {
+	Tensors []*weights.Tensor
+	Modules []Module // of a TorchScript archive, in the order of their definition
+}
+
+// Module is a module of a TorchScript archive.
+type Module struct {
+	Name      string            // its keys, joined with dots
+	Class     string            // as in torch.nn.modules.activation.ELU
+	Constants map[string]string // what its class declares Final, as written
+}
+
+// Read returns what a file holds, with the tensors in its order. One in nested dicts is named by their keys, joined with dots: a
+// checkpoint {"model": {"fc.bias": …}} has "model.fc.bias". Quantised modules' tensors are named as those of the modules they were made
+// from. Lists and what else is no dict and no tensor are left out. The tensors refer to b.
+func Read(b []byte) (*File, error) {
+	f, err := read(b)
+	if err == nil {
+		f.Tensors, err = unpacked(f.Tensors)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("PyTorch file: %w", err)
 	}
-	return all, nil
+	return f, nil
 }
 
-func read(b []byte) ([]*weights.Tensor, error) {
+func read(b []byte) (*File, error) {
 	if bytes.HasPrefix(b, []byte("PK")) {
 		return readZip(b)
 	}
@@ -40,7 +57,7 @@ func read(b []byte) ([]*weights.Tensor, error) {
 
 const maxPickle = 64 << 20
 
-func readZip(b []byte) ([]*weights.Tensor, error) {
+func readZip(b []byte) (*File, error) {
 	a, err := stored.Open(b)
 	if err != nil {
 		return nil, err
@@ -68,14 +85,18 @@ func readZip(b []byte) ([]*weights.Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	return flatten(v, func(s *storage) ([]byte, error) { return a.Read(root + "data/" + s.key) })
+	f, err := flatten(v, func(s *storage) ([]byte, error) { return a.Read(root + "data/" + s.key) })
+	if err == nil {
+		(&code{archive: a, root: root + "code/"}).declare(f.Modules)
+	}
+	return f, err
 }
 
 // legacyMagic is 0x1950a86a20f9469cfc6c.
 const legacyMagic = wide("\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19")
 
 // readLegacy reads five pickles (magic, version, system, the object, storage keys) and after them the storages in the order of the keys.
-func readLegacy(b []byte) ([]*weights.Tensor, error) {
+func readLegacy(b []byte) (*File, error) {
 	s := &scope{map[string]*storage{}}
 	var v [5]any
 	for i := range v {
@@ -132,54 +153,57 @@ const (
 type flattener struct {
 	fetch func(*storage) ([]byte, error)
 	seen  map[string]int
-	out   []*weights.Tensor
+	out   File
 	left  int
 }
 
-func flatten(v any, fetch func(*storage) ([]byte, error)) ([]*weights.Tensor, error) {
+func flatten(v any, fetch func(*storage) ([]byte, error)) (*File, error) {
 	f := &flattener{fetch: fetch, seen: map[string]int{}, left: maxEntries}
 	switch v.(type) {
-	case *dict:
+	case *dict, *object:
 	case *view:
 		return nil, errors.New("a single tensor without a name")
 	default:
 		return nil, errors.New("no state dict")
 	}
-	if err := f.walk(v.(*dict), "", 0); err != nil {
+	if err := f.walk("", v, 0); err != nil {
 		return nil, err
 	}
-	return f.out, nil
+	return &f.out, nil
 }
 
-func (f *flattener) walk(d *dict, prefix string, depth int) error {
+// walk adds the tensors in v, which has the given name.
+func (f *flattener) walk(name string, v any, depth int) error {
 	if depth > maxDepth {
 		return fmt.Errorf("dicts in dicts, more than %d deep", maxDepth)
 	}
-	for i, k := range d.keys {
-		if f.left--; f.left < 0 {
-			return fmt.Errorf("more than %d entries", maxEntries)
+	if f.left--; f.left < 0 {
+		return fmt.Errorf("more than %d entries", maxEntries)
+	}
+	switch v := v.(type) {
+	case *view:
+		return f.add(name, v)
+	case *object:
+		return f.object(name, v, depth)
+	case tuple:
+		if strings.HasSuffix(name, packedParams) {
+			return f.linear(name, v)
 		}
-		var err error
-		switch v := d.values[i].(type) {
-		case *dict:
-			var name string
-			if name, err = keyName(prefix, k); err == nil {
-				err = f.walk(v, name+".", depth+1)
+	case *dict:
+		for i, k := range v.keys {
+			inner, err := keyName(name, k)
+			if err == nil {
+				err = f.walk(inner, v.values[i], depth+1)
 			}
-		case *view:
-			var name string
-			if name, err = keyName(prefix, k); err == nil {
-				err = f.add(name, v)
+			if err != nil {
+				return err
 			}
-		}
-		if err != nil {
-			return err
 		}
 	}
 	return nil
 }
 
-func keyName(prefix string, key any) (string, error) {
+func keyName(parent string, key any) (string, error) {
 	var name string
 	switch k := key.(type) {
 	case string:
@@ -187,38 +211,53 @@ func keyName(prefix string, key any) (string, error) {
 	case int64:
 		name = strconv.FormatInt(k, 10)
 	default:
-		return "", fmt.Errorf("%q: a key that is neither a string nor a number", prefix)
+		return "", fmt.Errorf("%q: a key that is neither a string nor a number", parent)
 	}
-	if len(prefix)+len(name) > maxName {
-		return "", fmt.Errorf("a name of %d bytes", len(prefix)+len(name))
+	if parent != "" {
+		name = parent + "." + name
 	}
-	return prefix + name, nil
+	if len(name) > maxName {
+		return "", fmt.Errorf("a name of %d bytes", len(name))
+	}
+	return name, nil
 }
 
 func (f *flattener) add(name string, v *view) error {
+	t, err := f.tensor(name, v)
+	if err != nil {
+		return err
+	}
+	if at, twice := f.seen[name]; twice {
+		f.out.Tensors[at] = t
+		return nil
+	}
+	if len(f.out.Tensors) == maxTensors {
+		return fmt.Errorf("more than %d tensors", maxTensors)
+	}
+	f.seen[name] = len(f.out.Tensors)
+	f.out.Tensors = append(f.out.Tensors, t)
+	return nil
+}
+
+// tensor finds the data of a view.
+func (f *flattener) tensor(name string, v *view) (*weights.Tensor, error) {
 	s := v.storage
 	if s.data == nil {
 		data, err := f.fetch(s)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if s.count > math.MaxInt64/8 || int64(len(data)) != s.count*int64(s.typ.Size()) {
-			return fmt.Errorf("storage %q has %d bytes, not %d of %v", s.key, len(data), s.count, s.typ)
+			return nil, fmt.Errorf("storage %q has %d bytes, not %d of %v", s.key, len(data), s.count, s.typ)
 		}
 		s.data = data
 	}
 	t, err := weights.New(name, s.typ, v.shape, v.stride, v.offset, s.data)
+	if err == nil && v.scales != nil {
+		t, err = f.quantised(t, v.scales)
+	}
 	if err != nil {
-		return fmt.Errorf("%q: %w", name, err)
+		return nil, fmt.Errorf("%q: %w", name, err)
 	}
-	if at, twice := f.seen[name]; twice {
-		f.out[at] = t
-		return nil
-	}
-	if len(f.out) == maxTensors {
-		return fmt.Errorf("more than %d tensors", maxTensors)
-	}
-	f.seen[name] = len(f.out)
-	f.out = append(f.out, t)
-	return nil
+	return t, nil
 }

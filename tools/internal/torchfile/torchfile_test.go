@@ -12,13 +12,23 @@ import (
 
 	"github.com/recur-go/recur/tools/internal/safetensors"
 	"github.com/recur-go/recur/tools/internal/shared"
+	"github.com/recur-go/recur/tools/internal/stored"
 	"github.com/recur-go/recur/tools/internal/torchfile/torchtest"
+	"github.com/recur-go/recur/tools/internal/weights"
 )
 
 var state = []torchtest.Tensor{
 	{Name: "rnn.weight_ih_l0", Shape: []int{3, 2}, Data: []float32{1, 2, 3, 4, 5, 6}},
 	{Name: "fc.bias", Shape: []int{2}, Data: []float32{-1, 0.5}},
 	{Name: "steps", Shape: []int{}, Data: []float32{7}},
+}
+
+func tensors(b []byte) ([]*weights.Tensor, error) {
+	f, err := Read(b)
+	if err != nil {
+		return nil, err
+	}
+	return f.Tensors, nil
 }
 
 func TestStateDicts(t *testing.T) {
@@ -30,7 +40,7 @@ func TestStateDicts(t *testing.T) {
 		"checkpoint": {torchtest.Zip("model_state_dict", state...), "model_state_dict."},
 		"legacy":     {torchtest.Legacy(state...), ""},
 	} {
-		all, err := Read(c.file)
+		all, err := tensors(c.file)
 		if err != nil || len(all) != len(state) {
 			t.Errorf("%s: %d tensors, %v", name, len(all), err)
 			continue
@@ -52,7 +62,7 @@ func pickle(build func(p *torchtest.Pickle)) []byte {
 }
 
 func TestViewsSharedAndTyped(t *testing.T) {
-	all, err := Read(pickle(func(p *torchtest.Pickle) {
+	all, err := tensors(pickle(func(p *torchtest.Pickle) {
 		p.Op("}(").Text("t").View("ByteStorage", "0", 8, 1, []int{3, 2}, []int{1, 3}, false)
 		p.Text("same").View("ByteStorage", "0", 8, 6, []int{2}, []int{1}, false)
 		p.Text("label").Text("x").Text("param").Class("torch._utils", "_rebuild_parameter").Op("(")
@@ -69,11 +79,90 @@ func TestViewsSharedAndTyped(t *testing.T) {
 }
 
 func TestScriptModules(t *testing.T) {
-	all, err := Read(pickle(func(p *torchtest.Pickle) {
+	all, err := tensors(pickle(func(p *torchtest.Pickle) {
 		p.Class("__torch__.net", "Net").Op(")\x81}(").Text("training").Op("\x89").Text("fc").Class("__torch__.linear", "Linear").Op(")\x81}(")
 		p.Text("bias").View("ByteStorage", "0", 8, 0, []int{8}, []int{1}, false).Op("ubub")
 	}))
 	if err != nil || len(all) != 1 || all[0].Name != "fc.bias" {
+		t.Fatal(all, err)
+	}
+}
+
+// quantised pushes a tensor of 8 elements whose quantiser build pushes.
+func quantised(p *torchtest.Pickle, build func()) {
+	p.Class("torch._utils", "_rebuild_qtensor").Op("((").Text("storage").Class("torch", "QInt8Storage").Text("0").Text("cpu").Int(8)
+	p.Op("tQ").Int(0).Ints([]int{2, 4}).Ints([]int{4, 1})
+	build()
+	p.Op("\x89NtR")
+}
+
+// TestQuantised holds quantised state dicts against those of the networks they were made from.
+func TestQuantised(t *testing.T) {
+	for name, c := range map[string]struct {
+		float string
+		step  float32 // the largest error, of a tensor's largest weight
+	}{
+		"lstm_int8":    {"lstm", 1. / 255},
+		"gru_channels": {"gru", 1. / 255},
+		"gru_float16":  {"gru", 0x1p-11},
+		"cells_int8":   {"cells", 1. / 255},
+		"cells_script": {"cells", 1. / 255},
+	} {
+		got, err := tensors(load(t, filepath.Join("testdata", name+".pt")))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		want, err := tensors(load(t, filepath.Join("testdata", c.float+".pt")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(got) != len(want) {
+			t.Errorf("%s: %d tensors, want %d", name, len(got), len(want))
+		}
+		for _, w := range want {
+			i := slices.IndexFunc(got, func(x *weights.Tensor) bool { return x.Name == w.Name })
+			if i < 0 || !slices.Equal(got[i].Shape, w.Shape) {
+				t.Errorf("%s: no %q of shape %v", name, w.Name, w.Shape)
+				continue
+			}
+			v, exact := got[i].Floats(), w.Floats()
+			most := max(slices.Max(exact), -slices.Min(exact)) * c.step * 1.01
+			for k := range exact {
+				if d := v[k] - exact[k]; !(d <= most && -d <= most) {
+					t.Errorf("%s: %q, element %d is %v, want %v", name, w.Name, k, v[k], exact[k])
+					break
+				}
+			}
+		}
+	}
+}
+
+// TestDirections tells two directions from two levels by the widths of packed weights.
+func TestDirections(t *testing.T) {
+	for _, c := range []struct {
+		inputs []int
+		hidden int
+		want   int // 0 is an error
+	}{
+		{[]int{3}, 4, 1}, {[]int{3, 4}, 4, 1}, {[]int{3, 3}, 4, 2}, {[]int{3, 3, 8, 8}, 4, 2}, {[]int{4, 4, 4}, 4, 1}, {[]int{4, 4, 4, 4}, 4, 1},
+		{[]int{4, 4}, 4, 0}, {[]int{3, 3, 8}, 4, 0}, {[]int{3, 5}, 4, 0}, {nil, 4, 0},
+	} {
+		if got, err := (&layers{c.inputs, c.hidden}).directions(); got != c.want || (err == nil) != (c.want > 0) {
+			t.Errorf("%+v: %d, %v", c, got, err)
+		}
+	}
+}
+
+// TestExtras reads a checkpoint with what is no tensor: set, device, and the numbers and arrays of NumPy.
+func TestExtras(t *testing.T) {
+	all, err := tensors(pickle(func(p *torchtest.Pickle) {
+		p.Op("}(").Text("best").Class("numpy.core.multiarray", "scalar").Op("(").Class("numpy", "dtype").Text("f8").Op("\x89\x88\x87R(K\x03").Text("<").Op("tb")
+		p.Class("_codecs", "encode").Text("x").Text("latin1").Op("\x86RtR")
+		p.Text("on").Class("torch", "device").Text("cpu").Op("\x85R").Text("seen").Class("builtins", "set").Op("](K\x01e\x85R")
+		p.Text("a").View("ByteStorage", "0", 8, 0, []int{8}, []int{1}, false).Op("u")
+	}))
+	if err != nil || len(all) != 1 || all[0].Name != "a" {
 		t.Fatal(all, err)
 	}
 }
@@ -83,7 +172,23 @@ func TestRefused(t *testing.T) {
 		`"os.system" is not allowed`:       func(p *torchtest.Pickle) { p.Class("os", "system").Op("(").Text("true").Op("tR") },
 		`"builtins.eval" is not allowed`:   func(p *torchtest.Pickle) { p.Text("builtins").Text("eval").Op("\x93") },
 		`"__main__.Net" is not allowed`:    func(p *torchtest.Pickle) { p.Class("__main__", "Net").Op(")\x81") },
-		`_rebuild_qtensor" is not allowed`: func(p *torchtest.Pickle) { p.Class("torch._utils", "_rebuild_qtensor") },
+		`"torch.complex64" is not allowed`: func(p *torchtest.Pickle) { p.Class("torch", "complex64") },
+		`_rebuild_qtensor: bad arguments`: func(p *torchtest.Pickle) {
+			p.Class("torch._utils", "_rebuild_qtensor").Op("(NNNN").Class("torch", "per_tensor_affine").Op("NN\x87tR")
+		},
+		`a quantiser of an unknown kind`: func(p *torchtest.Pickle) { quantised(p, func() { p.Class("torch", "qint8").Int(1).Int(0).Op("\x87") }) },
+		`scales of shape [8]`: func(p *torchtest.Pickle) {
+			p.Op("}").Text("a")
+			quantised(p, func() {
+				p.Op("(").Class("torch", "per_channel_affine").View("QInt8Storage", "0", 8, 0, []int{8}, []int{1}, false)
+				p.View("QInt8Storage", "0", 8, 0, []int{8}, []int{1}, false).Int(1).Op("t")
+			})
+			p.Op("s")
+		},
+		`packed weights of an unknown form`: func(p *torchtest.Pickle) { p.Op("}").Text("fc._packed_params._packed_params").Op("NN\x86s") },
+		`packed as xnnpack.Conv are not`: func(p *torchtest.Pickle) {
+			p.Op("}").Text("c").Class("__torch__.torch.classes.xnnpack", "Conv").Op(")\x81)bs")
+		},
 		`"torch.float32" cannot be called`: func(p *torchtest.Pickle) { p.Class("torch", "float32").Op(")R") },
 		`FloatStorage" cannot be called`:   func(p *torchtest.Pickle) { p.Class("torch", "FloatStorage").Op(")\x81") },
 		`a call of what is no class`:       func(p *torchtest.Pickle) { p.Text("x").Op(")R") },
@@ -176,7 +281,7 @@ func TestDamaged(t *testing.T) {
 			for _, flip := range []byte{1, 0x80, 0xff} {
 				c := bytes.Clone(b)
 				c[i] ^= flip
-				all, err := Read(c)
+				all, err := tensors(c)
 				for _, x := range all {
 					if err == nil && len(x.Floats()) != x.Len() {
 						t.Fatal("length")
@@ -211,7 +316,7 @@ func TestSuites(t *testing.T) {
 			if _, err := os.Stat(path); err != nil {
 				continue
 			}
-			got, err := Read(load(t, path))
+			got, err := tensors(load(t, path))
 			if err != nil || len(got) != len(want) {
 				t.Errorf("%s: %d tensors, %v", path, len(got), err)
 				continue
@@ -237,9 +342,10 @@ func TestPublished(t *testing.T) {
 		"gtcrn/model_trained_on_dns3.pt":             "model.dpgrnn1.intra_rnn.rnn1.weight_ih_l0",
 		"ter-har/ter_har.pth":                        "head1.0.weight",
 		"../torch/dynquant_lstm/state_dict_float.pt": "fc.bias",
+		"../torch/dynquant_lstm/state_dict_quant.pt": "rnn.weight_ih_l0",
 		"../torch/dtype_variants/lstm_bf16.pt":       "weight_ih_l0",
 	} {
-		all, err := Read(load(t, filepath.Join(dir, filepath.FromSlash(name))))
+		all, err := tensors(load(t, filepath.Join(dir, filepath.FromSlash(name))))
 		names := []string{}
 		for _, x := range all {
 			names = append(names, x.Name)
@@ -248,13 +354,9 @@ func TestPublished(t *testing.T) {
 			t.Errorf("%s: %v, no %q in %v", name, err, want, names)
 		}
 	}
-	_, err := Read(load(t, filepath.Join(dir, "../torch/dynquant_lstm/state_dict_quant.pt")))
-	if err == nil || !strings.Contains(err.Error(), "torch.ScriptObject") {
-		t.Errorf("a quantised state dict: %v", err)
-	}
 }
 
-func load(t *testing.T, path string) []byte {
+func load(t testing.TB, path string) []byte {
 	t.Helper()
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -266,8 +368,11 @@ func load(t *testing.T, path string) []byte {
 func FuzzRead(f *testing.F) {
 	f.Add(torchtest.Zip("model", state...))
 	f.Add(torchtest.Legacy(state...))
+	for _, name := range []string{"lstm_int8", "gru_channels", "cells_script"} {
+		f.Add(load(f, filepath.Join("testdata", name+".pt")))
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		all, err := Read(b)
+		all, err := tensors(b)
 		for _, x := range all {
 			if err == nil && len(x.Floats()) != x.Len() {
 				t.Error("length")
@@ -280,10 +385,27 @@ func FuzzRead(f *testing.F) {
 func FuzzPickle(f *testing.F) {
 	f.Add([]byte("\x80\x02}q\x00(X\x01\x00\x00\x00aK\x01\x86u."))
 	f.Add([]byte("\x80\x02cos\nsystem\n)R."))
+	for _, name := range []string{"lstm_int8", "gru_channels", "cells_script"} {
+		a, err := stored.Open(load(f, filepath.Join("testdata", name+".pt")))
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, entry := range a.Names() {
+			if strings.HasSuffix(entry, "/data.pkl") {
+				b, err := a.Read(entry)
+				if err != nil {
+					f.Fatal(err)
+				}
+				f.Add(b)
+			}
+		}
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		v, _, err := unpickle(b, &scope{map[string]*storage{}})
 		if err == nil {
-			flatten(v, func(*storage) ([]byte, error) { return make([]byte, 64), nil })
+			if f, err := flatten(v, func(*storage) ([]byte, error) { return make([]byte, 64), nil }); err == nil {
+				unpacked(f.Tensors)
+			}
 		}
 	})
 }

@@ -42,6 +42,7 @@ type Tensor struct {
 	Type   Type
 	stride []int
 	data   []byte // from the first element on
+	scales *Scales
 }
 
 const maxRank = 32
@@ -89,6 +90,37 @@ func New(name string, t Type, shape, stride []int64, offset int64, data []byte) 
 	return x, nil
 }
 
+// Scales say what quantised elements stand for: (element - Zero) · Scale. Each is one number, or a vector of one for every position
+// along an axis.
+type Scales struct {
+	Scale, Zero *Tensor
+	Axis        int
+}
+
+// Scalar is a tensor of one number.
+func Scalar(v float64) *Tensor {
+	return &Tensor{Type: F64, data: binary.LittleEndian.AppendUint64(nil, math.Float64bits(v))}
+}
+
+// Quantised is the tensor of what the elements of t stand for.
+func (t *Tensor) Quantised(s Scales) (*Tensor, error) {
+	for _, x := range []*Tensor{s.Scale, s.Zero} {
+		along := len(x.Shape) == 1 && s.Axis >= 0 && s.Axis < len(t.Shape) && t.Shape[s.Axis] == x.Shape[0]
+		if len(x.Shape) != 0 && !along || x.scales != nil {
+			return nil, fmt.Errorf("scales of shape %v along axis %d of shape %v", x.Shape, s.Axis, t.Shape)
+		}
+	}
+	if len(s.Scale.Shape)+len(s.Zero.Shape) == 0 {
+		s.Axis = len(t.Shape) - 1
+	}
+	q := *t
+	q.scales = &s
+	return &q, nil
+}
+
+// IsQuantised reports whether the elements stand for others.
+func (t *Tensor) IsQuantised() bool { return t.scales != nil }
+
 // Len is the number of elements.
 func (t *Tensor) Len() int {
 	n := 1
@@ -101,6 +133,9 @@ func (t *Tensor) Len() int {
 // Floats returns the elements in row-major order.
 func (t *Tensor) Floats() []float32 {
 	out := make([]float32, t.Len())
+	if t.scales != nil {
+		defer t.scales.apply(out, t.Shape)
+	}
 	size, index, at := t.Type.Size(), make([]int, len(t.Shape)), 0
 	for i := range out {
 		out[i] = t.Type.read(t.data[at*size:])
@@ -114,6 +149,19 @@ func (t *Tensor) Floats() []float32 {
 		}
 	}
 	return out
+}
+
+// apply turns the elements of a tensor, in row-major order, into what they stand for.
+func (s *Scales) apply(v []float32, shape []int) {
+	scale, zero := s.Scale.Floats(), s.Zero.Floats()
+	inner := 1
+	for _, d := range shape[s.Axis+1:] {
+		inner *= d
+	}
+	for i := range v {
+		at := i / inner
+		v[i] = (v[i] - zero[at%len(zero)]) * scale[at%len(scale)]
+	}
 }
 
 func (t Type) read(b []byte) float32 {

@@ -80,3 +80,37 @@ func TestOutside(t *testing.T) {
 		}
 	}
 }
+
+func TestQuantised(t *testing.T) {
+	x, err := New("x", I8, []int64{2, 3}, nil, 0, []byte{0, 1, 2, 0xff, 0xfe, 0xfd})
+	if err != nil {
+		t.Fatal(err)
+	}
+	vector := func(v ...byte) *Tensor {
+		r, err := New("", U8, []int64{int64(len(v))}, nil, 0, v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	for _, c := range []struct {
+		s    Scales
+		want []float32 // nil is an error
+	}{
+		{Scales{Scalar(0.5), Scalar(1), 0}, []float32{-0.5, 0, 0.5, -1, -1.5, -2}},
+		{Scales{vector(2, 4), vector(1, 0), 0}, []float32{-2, 0, 2, -4, -8, -12}},
+		{Scales{vector(1, 2, 4), Scalar(1), 1}, []float32{-1, 0, 4, -2, -6, -16}},
+		{Scales{vector(1, 2, 4), Scalar(1), 0}, nil},
+		{Scales{vector(1, 2), Scalar(1), -1}, nil},
+		{Scales{vector(1, 2), Scalar(1), 2}, nil},
+		{Scales{Scalar(1), vector(), 0}, nil},
+	} {
+		q, err := x.Quantised(c.s)
+		if (err == nil) != (c.want != nil) || err == nil && !slices.Equal(q.Floats(), c.want) {
+			t.Errorf("%+v: %v, want %v", c.s, err, c.want)
+		}
+	}
+	if q, err := x.Quantised(Scales{Scalar(1), Scalar(0), 7}); err != nil || !slices.Equal(q.Floats(), []float32{0, 1, 2, -1, -2, -3}) {
+		t.Errorf("an axis that does not matter: %v", err)
+	}
+}
