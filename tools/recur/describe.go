@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/recur-go/recur/tools/internal/fromtorch"
@@ -25,20 +26,18 @@ func describeModel(c *call) error {
 	if err != nil {
 		return err
 	}
-	switch ext := strings.ToLower(filepath.Ext(args[0])); ext {
-	case ".pt", ".pth", ".safetensors":
-	default:
+	if !slices.Contains(fromtorch.Extensions, strings.ToLower(filepath.Ext(args[0]))) {
 		return misused("%s: want a .pt, .pth or .safetensors file", args[0])
 	}
 	b, err := readFile(args[0], maxModelBytes)
 	if err != nil {
 		return err
 	}
-	all, err := readTensors(b)
+	f, err := fromtorch.Read(b)
 	if err != nil {
 		return fmt.Errorf("%s: %w", args[0], err)
 	}
-	a, err := fromtorch.Describe(all)
+	a, err := fromtorch.Describe(f)
 	if err != nil {
 		return fmt.Errorf("%s: %w", args[0], err)
 	}

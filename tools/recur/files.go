@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"flag"
 	"fmt"
@@ -21,9 +20,6 @@ import (
 	"github.com/recur-go/recur/tools/internal/fromtorch"
 	"github.com/recur-go/recur/tools/internal/npy"
 	"github.com/recur-go/recur/tools/internal/onnx"
-	"github.com/recur-go/recur/tools/internal/safetensors"
-	"github.com/recur-go/recur/tools/internal/torchfile"
-	"github.com/recur-go/recur/tools/internal/weights"
 )
 
 const maxModelBytes = 1 << 30
@@ -161,11 +157,11 @@ func (f *importFlags) torch(b []byte) (*quant.Graph, error) {
 		return nil, fmt.Errorf("%s: %w", f.arch, err)
 	}
 	f.guesses = a.Guesses()
-	all, err := readTensors(b)
+	w, err := fromtorch.Read(b)
 	if err != nil {
 		return nil, err
 	}
-	return fromtorch.Import(all, a)
+	return fromtorch.Import(w.Tensors, a)
 }
 
 func (f *importFlags) keras(b []byte) (*quant.Graph, error) {
@@ -180,14 +176,6 @@ func (f *importFlags) keras(b []byte) (*quant.Graph, error) {
 }
 
 const maxArchBytes = 1 << 20
-
-// readTensors reads a .safetensors file or one that torch.save wrote; the content tells which.
-func readTensors(b []byte) ([]*weights.Tensor, error) {
-	if bytes.HasPrefix(b, []byte("PK")) || bytes.HasPrefix(b, []byte{0x80}) && (len(b) < 9 || b[8] != '{') {
-		return torchfile.Read(b)
-	}
-	return safetensors.Read(b)
-}
 
 // open opens a .recur file, or converts a foreign model in memory to f32.
 func (f *importFlags) open(path string) (*runtime.Model, error) {

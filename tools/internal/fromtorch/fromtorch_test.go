@@ -7,7 +7,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -15,10 +14,8 @@ import (
 
 	"github.com/recur-go/recur/quant"
 	"github.com/recur-go/recur/runtime"
-	"github.com/recur-go/recur/runtime/format"
 	"github.com/recur-go/recur/tools/internal/lower"
 	"github.com/recur-go/recur/tools/internal/npy"
-	"github.com/recur-go/recur/tools/internal/safetensors"
 	"github.com/recur-go/recur/tools/internal/shared"
 	"github.com/recur-go/recur/tools/internal/torchfile"
 	"github.com/recur-go/recur/tools/internal/torchfile/torchtest"
@@ -45,14 +42,16 @@ func lstm(prefix string, in, hidden int) []torchtest.Tensor {
 		tensor(prefix+"bias_ih_l0", 4*hidden), tensor(prefix+"bias_hh_l0", 4*hidden)}
 }
 
-func read(t testing.TB, b []byte) []*weights.Tensor {
+func file(t testing.TB, b []byte) *torchfile.File {
 	t.Helper()
-	all, err := torchfile.Read(b)
+	f, err := Read(b)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return all
+	return f
 }
+
+func read(t testing.TB, b []byte) []*weights.Tensor { return file(t, b).Tensors }
 
 func parse(t testing.TB, s string) *Arch {
 	t.Helper()
@@ -65,26 +64,19 @@ func parse(t testing.TB, s string) *Arch {
 
 func TestDescribe(t *testing.T) {
 	net := slices.Concat(lstm("rnn.", 3, 5), []torchtest.Tensor{tensor("head.0.weight", 6, 5), tensor("head.0.bias", 6),
-		tensor("head.1.weight", 7, 6), tensor("head.3.weight", 2, 7), tensor("hidden", 1, 5)})
-	a, err := Describe(read(t, torchtest.Zip("model_state_dict", net...)))
+		tensor("head.1.weight", 7, 6), tensor("head.3.weight", 2, 7)})
+	a, err := Describe(file(t, torchtest.Zip("model_state_dict", net...)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := ""
-	for _, l := range a.Layers {
-		got += l.Type + " "
-		if l.Weights != nil {
-			got += *l.Weights + " "
-		}
-	}
-	if want := "lstm rnn last linear head.0 linear head.1 relu linear head.3 "; got != want {
+	if got, want := text(a), "lstm rnn, last, linear head.0, linear head.1, relu, linear head.3"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	if g := a.Guesses(); len(g) != 3 || !strings.HasPrefix(g[1], "layer 5 (relu): guessed") {
 		t.Errorf("guesses %q", g)
 	}
-	if a.Root != "model_state_dict" || !slices.Equal(a.Ignore, []string{"hidden"}) {
-		t.Errorf("root %q, ignore %q", a.Root, a.Ignore)
+	if a.Root != "model_state_dict" {
+		t.Errorf("root %q", a.Root)
 	}
 	text, err := json.Marshal(a)
 	if err != nil {
@@ -93,20 +85,120 @@ func TestDescribe(t *testing.T) {
 	if _, err := Import(read(t, torchtest.Zip("model_state_dict", net...)), parse(t, string(text))); err != nil {
 		t.Error(err)
 	}
-	slices.Reverse(net)
-	b, err := Describe(read(t, torchtest.Zip("", net...)))
-	if err != nil || len(b.Layers) != len(a.Layers) || b.Layers[0].Type != "lstm" || *b.Layers[5].Weights != "head.3" {
-		t.Errorf("a file in reverse order: %+v, %v", b, err)
+}
+
+// zeros is a tensor of zeros.
+func zeros(name string, shape ...int) torchtest.Tensor {
+	z := tensor(name, shape...)
+	clear(z.Data)
+	return z
+}
+
+// linear is an nn.Linear.
+func linear(name string, out, in int) []torchtest.Tensor {
+	return []torchtest.Tensor{tensor(name+".weight", out, in), tensor(name+".bias", out)}
+}
+
+func batchNorm(name string, n int) []torchtest.Tensor {
+	variance := tensor(name+".running_var", n)
+	for i := range variance.Data {
+		variance.Data[i] = 0.5 + float32(i)
+	}
+	return []torchtest.Tensor{tensor(name+".weight", n), tensor(name+".bias", n), tensor(name+".running_mean", n), variance,
+		tensor(name + ".num_batches_tracked")}
+}
+
+// TestGuesses describes networks of usual shapes.
+func TestGuesses(t *testing.T) {
+	cell := lstm("rnn.", 3, 5)
+	for _, c := range []struct {
+		name    string
+		tensors [][]torchtest.Tensor
+		want    string // or the error
+		ignore  string
+	}{
+		{"in reverse order", [][]torchtest.Tensor{linear("out", 2, 4), linear("fc", 4, 5), cell}, "lstm rnn, last, linear fc, relu, linear out", ""},
+		{"batch normalisation before the activation", [][]torchtest.Tensor{linear("a", 4, 3), batchNorm("bn", 4), linear("b", 2, 4)},
+			"linear a, batchnorm1d bn, relu, linear b", ""},
+		{"batch normalisation after it", [][]torchtest.Tensor{linear("0", 4, 3), batchNorm("2", 4), linear("3", 2, 4)},
+			"linear 0, relu, batchnorm1d 2, linear 3", ""},
+		{"a normalised state", [][]torchtest.Tensor{cell, {tensor("norm.weight", 5), tensor("norm.bias", 5)}, linear("fc", 2, 5)},
+			"lstm rnn, last, layer_norm norm, linear fc", ""},
+		{"slopes", [][]torchtest.Tensor{linear("a", 4, 3), {tensor("act.weight", 1)}, linear("b", 2, 4)}, "linear a, prelu act, linear b", ""},
+		{"states in buffers", [][]torchtest.Tensor{{zeros("hidden_state", 1, 1, 5), zeros("cell_state", 1, 1, 5)}, cell, linear("fc", 2, 5)},
+			"lstm rnn, linear fc", "hidden_state cell_state"},
+		{"learned states", [][]torchtest.Tensor{{tensor("h0", 1, 1, 5), tensor("c0", 1, 1, 5)}, cell}, "lstm rnn", ""},
+		{"all steps side by side", [][]torchtest.Tensor{cell, linear("fc", 2, 35)}, "lstm rnn, flatten, linear fc", ""},
+		{"convolutions", [][]torchtest.Tensor{{tensor("conv.weight", 4, 3, 3), tensor("conv.bias", 4)}, lstm("rnn.", 4, 5), linear("fc", 2, 5)},
+			"conv1d conv, relu, lstm rnn, last, linear fc", ""},
+		{"an actor beside its critic", [][]torchtest.Tensor{{tensor("std", 2)}, linear("actor.0", 4, 5), linear("actor.2", 2, 4), linear("critic.0", 4, 5),
+			linear("critic.2", 1, 4), lstm("memory_a.rnn.", 3, 5), lstm("memory_c.rnn.", 3, 5)},
+			"lstm memory_a.rnn, linear actor.0, relu, linear actor.2", "std critic.0 critic.2 memory_c.rnn"},
+		{"a tensor of no layer", [][]torchtest.Tensor{cell, {tensor("rnn.scale", 7)}}, "lstm rnn, unknown rnn.scale", ""},
+		{"attention", [][]torchtest.Tensor{cell, linear("attention", 1, 5), linear("fc", 2, 5)}, "!attention (attention)", ""},
+		{"attention with heads", [][]torchtest.Tensor{{tensor("att.in_proj_weight", 9, 3), tensor("att.in_proj_bias", 9)}, linear("att.out_proj", 3, 3)},
+			"!multi-head attention (att)", ""},
+		{"an embedding", [][]torchtest.Tensor{{tensor("emb.weight", 100, 3)}, cell}, "!embedding (emb)", ""},
+		{"images", [][]torchtest.Tensor{{tensor("a.weight", 4, 3, 3, 3), tensor("b.weight", 4, 3, 3, 3)}}, "!conv2d (a, b)", ""},
+		{"branches", [][]torchtest.Tensor{lstm("a.", 3, 5), lstm("b.", 3, 4), linear("fc", 2, 9)}, "!a, b take the same input side by side", ""},
+		{"no layer", [][]torchtest.Tensor{{tensor("x", 3)}}, "!no tensor has", ""},
+	} {
+		a, err := Describe(file(t, torchtest.Zip("", slices.Concat(c.tensors...)...)))
+		if want, fails := strings.CutPrefix(c.want, "!"); fails {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v, want %q", c.name, err, want)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		if got := text(a); got != c.want || strings.Join(a.Ignore, " ") != c.ignore {
+			t.Errorf("%s: %q without %q, want %q without %q", c.name, got, a.Ignore, c.want, c.ignore)
+		}
+		_, err = Import(read(t, torchtest.Zip("", slices.Concat(c.tensors...)...)), a)
+		u := (*lower.Unsupported)(nil)
+		if strings.Contains(c.want, unknown) != errors.As(err, &u) && c.name != "convolutions" {
+			t.Errorf("%s, as described: %v", c.name, err)
+		}
+	}
+}
+
+// TestSteps finds out how many steps a network takes from what a flattened width leaves of them.
+func TestSteps(t *testing.T) {
+	a, err := Describe(file(t, torchtest.Zip("", slices.Concat(lstm("rnn.", 3, 5), linear("fc", 2, 35))...)))
+	if err != nil || a.Steps != 7 || a.Layers[1].Order != "" {
+		t.Errorf("%+v, %v", a, err)
+	}
+	a, err = Describe(file(t, torchtest.Zip("", slices.Concat([]torchtest.Tensor{tensor("0.weight", 4, 3, 5)}, linear("3", 2, 24))...)))
+	if err != nil || a.Steps != 6 || a.Layers[2].Order != "channels" {
+		t.Errorf("%+v, %v", a, err)
 	}
 }
 
 func TestRefused(t *testing.T) {
-	net := slices.Concat(lstm("rnn.", 3, 5), []torchtest.Tensor{tensor("fc.weight", 2, 5), tensor("fc.bias", 2), tensor("p.weight_hr_l0", 2, 5), tensor("sq.weight", 5, 5)},
-		lstm("p.", 3, 5))
+	net := slices.Concat(lstm("rnn.", 3, 5), []torchtest.Tensor{tensor("fc.weight", 2, 5), tensor("fc.bias", 2), tensor("sq.weight", 5, 5),
+		tensor("conv.weight", 4, 3, 3), tensor("p.weight_ih_l0", 20, 3), tensor("p.weight_hh_l0", 20, 2), tensor("p.weight_hr_l0", 2, 5),
+		tensor("p.weight_ih_l0_reverse", 20, 3)})
 	for arch, want := range map[string]string{
-		`{"layers":[{"type":"lstm","weights":"rnn"}]}`:                                                                 "leave out fc.bias, fc.weight, p.bias_hh_l0, p.bias_ih_l0 and 4 more",
-		`{"layers":[{"type":"conv1d","weights":"fc"}]}`:                                                                "layer 1 (conv1d \"fc\"): layers of this type",
-		`{"layers":[{"type":"lstm","weights":"p"}]}`:                                                                   "proj_size",
+		`{"layers":[{"type":"lstm","weights":"rnn"}]}`:                                                                 "leave out conv.weight, fc.bias, fc.weight, p.weight_hh_l0 and 4 more",
+		`{"layers":[{"type":"conv2d","weights":"fc"}]}`:                                                                "layer 1 (conv2d \"fc\"): layers of this type",
+		`{"layers":[{"type":"conv1d","weights":"conv"}]}`:                                                              `by "steps" how many`,
+		`{"steps":2,"layers":[{"type":"conv1d","weights":"conv"}]}`:                                                    "a window of 3 points over 2",
+		`{"steps":9,"layers":[{"type":"conv1d","weights":"conv","groups":3}]}`:                                         "from 9 to 4 channels in 3 groups",
+		`{"steps":9,"layers":[{"type":"conv1d","weights":"conv","stride":-1}]}`:                                        "stride -1",
+		`{"steps":9,"layers":[{"type":"conv1d","weights":"conv","dilation":99999999}]}`:                                "dilation 99999999",
+		`{"steps":9,"layers":[{"type":"lstm","weights":"rnn"},{"type":"maxpool1d"}]}`:                                  "a window of 0 steps",
+		`{"steps":9,"layers":[{"type":"lstm","weights":"rnn"},{"type":"avgpool1d","kernel_size":3,"padding":2}]}`:      "more than half",
+		`{"steps":99999999,"layers":[{"type":"lstm","weights":"rnn"}]}`:                                                "must be a fixed number of channels",
+		`{"layers":[{"type":"lstm","weights":"rnn"},{"type":"flatten"}]}`:                                              `by "steps" how many`,
+		`{"layers":[{"type":"lstm","weights":"rnn"},{"type":"hardtanh","min_val":1,"max_val":0}]}`:                     "from 1 to 0",
+		`{"layers":[{"type":"lstm","weights":"rnn"},{"type":"gelu","approximate":"x"}]}`:                               `approximate "x"`,
+		`{"layers":[{"type":"lstm","weights":"rnn","h0":"fc.bias"}]}`:                                                  "of fewer cells",
+		`{"layers":[{"type":"lstm","weights":"rnn","c0":"sq.weight"}]}`:                                                "of more cells",
+		`{"layers":[{"type":"lstm","weights":"rnn","h0":"x"}]}`:                                                        `no tensor "x"`,
+		`{"layers":[{"type":"lstm","weights":"p"}]}`:                                                                   "(proj_size) of a two-way LSTM",
 		`{"layers":[{"type":"gru","weights":"rnn"}]}`:                                                                  "3 rows for each of its 5 units",
 		`{"layers":[{"type":"lstm","weights":"rnn"},{"type":"linear","weights":"rnn"}]}`:                               `no tensor "rnn.weight"`,
 		`{"layers":[{"type":"linear","weights":"fc"},{"type":"lstm","weights":"rnn"}]}`:                                "not [20 2]",
@@ -133,12 +225,8 @@ func TestRefused(t *testing.T) {
 
 // TestNormalised checks batch normalisation, pooling and inline scales against their definitions.
 func TestNormalised(t *testing.T) {
-	variance := tensor("bn.running_var", 2)
-	for i := range variance.Data {
-		variance.Data[i] = 0.5 + float32(i)
-	}
-	net := []torchtest.Tensor{tensor("fc.weight", 2, 2), tensor("fc.bias", 2), tensor("bn.weight", 2), tensor("bn.bias", 2),
-		tensor("bn.running_mean", 2), variance, tensor("bn.num_batches_tracked")}
+	net := slices.Concat(linear("fc", 2, 2), batchNorm("bn", 2))
+	variance := net[5]
 	g, err := Import(read(t, torchtest.Legacy(net...)), parse(t, `{"layers":[{"type":"affine","scale":[2,3],"shift":[1]},{"type":"linear","weights":"fc"},
 		{"type":"batchnorm1d","weights":"bn","eps":0.25},{"type":"mean"}]}`))
 	if err != nil {
@@ -164,260 +252,51 @@ func TestNormalised(t *testing.T) {
 	}
 }
 
-// classifiers are the networks of the suites that are more than one layer.
-var classifiers = map[string]string{
-	"cls_lstm_last": `[{"type":"lstm","weights":"rnn"},{"type":"last"},{"type":"linear","weights":"fc"},{"type":"softmax"}]`,
-	"cls_lstm_mean": `[{"type":"lstm","weights":"rnn"},{"type":"mean"},{"type":"linear","weights":"fc"},{"type":"softmax"}]`,
-	"itytell":       `[{"type":"lstm","weights":"lstm"},{"type":"last"},{"type":"linear","weights":"fc"}]`,
-	"presenter": `[{"type":"lstm","weights":"lstm1"},{"type":"lstm","weights":"lstm2"},{"type":"last"},{"type":"linear","weights":"fc1"},
-		{"type":"relu"},{"type":"linear","weights":"fc2"}]`,
-}
-
-// skipped need a second input, lengths or states, or have files of their own: the tests below run them.
-var skipped = map[string]bool{"packed_lstm": true, "packed_gru_bi": true, "lstm_initstate": true, "stream_lstmcell": true, "stream_lstm_l2": true,
-	"dtype_variants": true, "dynquant_lstm": true, "unitree_g1": true}
-
-func TestSuites(t *testing.T) {
-	dir := shared.Dir(t, "suites/torch")
-	metas, err := filepath.Glob(filepath.Join(dir+"*", "*", "meta.json"))
-	if err != nil || len(metas) == 0 {
-		t.Fatal("no cases", err)
-	}
-	passed, states := 0, 0
-	for _, path := range metas {
-		c := suiteCase{t, filepath.Dir(path)}
-		if skipped[filepath.Base(c.dir)] {
-			continue
-		}
-		for _, file := range files {
-			for _, output := range c.meta().Outputs {
-				if output == "cn" {
-					states++
-					continue
-				}
-				if worst := c.check(file, output); !(worst <= tolerance) {
-					t.Errorf("%s/%s %s: differs by %g", filepath.Base(c.dir), file, output, worst)
-					continue
-				}
-				passed++
-			}
-		}
-	}
-	t.Logf("%d outputs pass, %d are cell states", passed, states)
-	if passed < 204 {
-		t.Errorf("%d outputs pass, there were 204", passed)
-	}
-}
-
-// timeFirst are the cases whose arrays are [time, batch, …].
-var timeFirst = regexp.MustCompile(`^(lstm|gru)_l\d(_bi)?$`)
-
-type suiteCase struct {
-	t   *testing.T
-	dir string
-}
-
-type suiteMeta struct {
-	Outputs []string
-	Sets    []struct{ K int }
-}
-
-func (c suiteCase) meta() (m suiteMeta) {
-	b, err := os.ReadFile(filepath.Join(c.dir, "meta.json"))
-	if err == nil {
-		err = json.Unmarshal(b, &m)
-	}
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	return m
-}
-
-func (c suiteCase) array(name string) *npy.Array {
-	return array(c.t, filepath.Join(c.dir, name+".npy"))
-}
-
-// arch takes the guess for a bare layer, with the output and what the names of the cases say.
-func (c suiteCase) arch(all []*weights.Tensor, output string) *Arch {
-	name := filepath.Base(c.dir)
-	if layers, ok := classifiers[name]; ok {
-		return parse(c.t, `{"layers":`+layers+`}`)
-	}
-	a, err := Describe(all)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	if output == "hn" {
-		a.Layers[0].Output = "states"
-	}
-	if strings.HasPrefix(name, "rnn_relu") {
-		a.Layers[0].Nonlinearity = "relu"
-	}
-	return a
-}
-
-func (c suiteCase) check(file, output string) float64 {
-	all := open(c.t, filepath.Join(c.dir, file))
-	g, err := Import(all, c.arch(all, output))
-	if err != nil {
-		c.t.Errorf("%s/%s: %v", filepath.Base(c.dir), file, err)
-		return math.NaN()
-	}
-	worst := 0.0
-	for _, set := range c.meta().Sets {
-		x := c.array(fmt.Sprintf("set%d_in_x", set.K))
-		want := c.array(fmt.Sprintf("set%d_out64_%s", set.K, output))
-		ax := 0
-		if timeFirst.MatchString(filepath.Base(c.dir)) {
-			ax = 1
-		}
-		for n := range x.Shape[ax] {
-			got, perStep := run(c.t, g, pick(x, ax, n))
-			at := ax
-			if !perStep {
-				at = len(want.Shape) - 2 // [N, O] or [levels, N, H]
-			}
-			worst = math.Max(worst, difference(got, pick(want, at, n)))
-		}
-	}
-	return worst
-}
-
-// TestPacked runs sequences of different lengths, each on its own.
-func TestPacked(t *testing.T) {
-	dir := shared.Dir(t, "suites/torch")
-	for name, layer := range map[string]string{"packed_lstm": "lstm", "packed_gru_bi": "gru"} {
-		c := suiteCase{t, filepath.Join(dir, name)}
-		for _, file := range files {
-			g, err := Import(open(t, filepath.Join(c.dir, file)), parse(t, `{"layers":[{"type":"`+layer+`","weights":"r"},{"type":"linear","weights":"fc"}]}`))
-			if err != nil {
-				t.Fatal(err)
-			}
-			x, lens, want := c.array("set0_in_x"), c.array("set0_in_lens"), c.array("set0_out64_y")
-			for n, v := range lens.Data {
-				steps := int(v)
-				got, _ := run(t, g, pick(x, 0, n)[:steps*x.Shape[2]])
-				if worst := difference(got, pick(want, 0, n)[:steps*want.Shape[2]]); !(worst <= tolerance) {
-					t.Errorf("%s/%s, sequence %d: differs by %g", name, file, n, worst)
-				}
-			}
-		}
-	}
-}
-
-var files = []string{"model.safetensors", "state_dict.pt", "state_dict_legacy.pt"}
-
-// TestStates runs networks from given states, which a description cannot hold: they are put into the graph.
-func TestStates(t *testing.T) {
-	dir := shared.Dir(t, "suites/torch")
-	for _, s := range []struct{ name, layers, h, c, output string }{
-		{"lstm_initstate", `{"type":"lstm"}`, "h0", "c0", "output"},
-		{"stream_lstm_l2", `{"type":"lstm","weights":"r"},{"type":"linear","weights":"fc"}`, "h", "c", "y"},
-		{"stream_lstmcell", `{"type":"lstm","weights":"c1"},{"type":"lstm","weights":"c2"},{"type":"linear","weights":"fc"}`, "h1 h2", "c1 c2", "y"},
-	} {
-		c := suiteCase{t, filepath.Join(dir, s.name)}
-		x, want := c.array("set0_in_x"), c.array("set0_out64_"+s.output)
-		for _, file := range files {
-			g, err := Import(open(t, filepath.Join(c.dir, file)), parse(t, `{"layers":[`+s.layers+`]}`))
-			if err != nil {
-				t.Fatal(err)
-			}
-			for n := range x.Shape[0] {
-				level := 0
-				for i := range g.Ops {
-					if g.Ops[i].Kind == format.LSTM {
-						g.Ops[i].H0, g.Ops[i].C0 = c.state(s.h, level, n), c.state(s.c, level, n)
-						level++
-					}
-				}
-				got, _ := run(t, g, pick(x, 0, n))
-				if worst := difference(got, pick(want, 0, n)); !(worst <= tolerance) {
-					t.Errorf("%s/%s: differs by %g", s.name, file, worst)
-				}
-			}
-		}
-	}
-}
-
-// state is the state of a level for sequence n: of an array for each level, [batch, hidden], or one for all, [levels, batch, hidden].
-func (c suiteCase) state(names string, level, n int) []float32 {
-	list := strings.Fields(names)
-	if len(list) > 1 {
-		return pick(c.array("set0_in_"+list[level]), 0, n)
-	}
-	a := c.array("set0_in_" + names)
-	return pick(&npy.Array{Shape: a.Shape[1:], Data: pick(a, 0, level)}, 0, n)
-}
-
-// TestTypes reads float64, float16 and bfloat16 weights; the references ran in these types, so their own error is the tolerance.
-func TestTypes(t *testing.T) {
-	dir := filepath.Join(shared.Dir(t, "suites/torch"), "dtype_variants")
-	x := array(t, filepath.Join(dir, "in_x.npy"))
-	for typ, tolerance := range map[string]float64{"f64": 1e-5, "f16": 2e-3, "bf16": 2e-2} {
-		want := array(t, filepath.Join(dir, "out_"+typ+"_output.npy"))
-		for _, ext := range []string{".pt", ".safetensors"} {
-			all := open(t, filepath.Join(dir, "lstm_"+typ+ext))
-			a, err := Describe(all)
-			if err != nil {
-				t.Fatal(err)
-			}
-			g, err := Import(all, a)
-			if err != nil {
-				t.Fatal(err)
-			}
-			worst := 0.0
-			for n := range x.Shape[1] {
-				got, _ := run(t, g, pick(x, 1, n))
-				worst = math.Max(worst, difference(got, pick(want, 1, n)))
-			}
-			if !(worst <= tolerance) {
-				t.Errorf("%s%s: differs by %g", typ, ext, worst)
-			}
-		}
-	}
-}
-
-// TestTorchScript takes the recurrent part of a published controller from its archive; its ELU is not supported.
+// TestTorchScript takes a published controller from its archive, of which the description knows all, and runs it step by step.
 func TestTorchScript(t *testing.T) {
 	dir := shared.Dir(t, "suites")
-	all := open(t, filepath.Join(dir, "models", "unitree", "unitree_g1_motion.torchscript.pt"))
-	a, err := Describe(all)
+	b, err := os.ReadFile(filepath.Join(dir, "models", "unitree", "unitree_g1_motion.torchscript.pt"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Import(all, a); err != nil {
-		t.Errorf("as guessed: %v", err)
-	}
-	g, err := Import(all, parse(t, `{"layers":[{"type":"lstm","weights":"memory"}],"ignore":["hidden_state","cell_state","actor"]}`))
+	f := file(t, b)
+	a, err := Describe(f)
 	if err != nil {
 		t.Fatal(err)
 	}
-	x, want := array(t, filepath.Join(dir, "torch-real", "unitree_g1", "in_x.npy")), array(t, filepath.Join(dir, "torch-real", "unitree_g1", "out_h.npy"))
-	got, _ := run(t, g, x.Data)
-	if worst := difference(got, want.Data); !(worst <= tolerance) {
+	if got, want := text(a), "lstm memory, linear actor.0, elu, linear actor.2"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	g, err := Import(f.Tensors, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := model(t, g)
+	x, want := array(t, filepath.Join(dir, "torch-real", "unitree_g1", "in_x.npy")), array(t, filepath.Join(dir, "torch-real", "unitree_g1", "out_action.npy"))
+	s, got := m.NewSession(), make([]float32, len(want.Data))
+	steps := x.Shape[0]
+	for k := range steps {
+		if err := s.Step(x.Data[k*m.InputWidth():][:m.InputWidth()], got[k*m.OutputWidth():][:m.OutputWidth()]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The reference is in float32, and its largest value is 10.
+	if worst := difference(got, want.Data); !(worst <= 10*tolerance) {
 		t.Errorf("differs by %g", worst)
-	}
-	_, err = Import(all, parse(t, `{"layers":[{"type":"lstm","weights":"memory"},{"type":"elu"}]}`))
-	var u *lower.Unsupported
-	if !errors.As(err, &u) {
-		t.Errorf("elu: %v", err)
 	}
 }
 
-func open(t *testing.T, path string) []*weights.Tensor {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
+// text lists layers and what they take their weights from.
+func text(a *Arch) string {
+	var parts []string
+	for _, l := range a.Layers {
+		s := l.Type
+		if l.Weights != nil {
+			s += " " + *l.Weights
+		}
+		parts = append(parts, strings.TrimSpace(s))
 	}
-	if filepath.Ext(path) != ".safetensors" {
-		return read(t, b)
-	}
-	all, err := safetensors.Read(b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return all
+	return strings.Join(parts, ", ")
 }
 
 func array(t *testing.T, path string) *npy.Array {
@@ -429,7 +308,7 @@ func array(t *testing.T, path string) *npy.Array {
 	return all[0].Array
 }
 
-func run(t *testing.T, g *quant.Graph, x []float32) (y []float32, perStep bool) {
+func model(t *testing.T, g *quant.Graph) *runtime.Model {
 	t.Helper()
 	f, err := quant.Build(g, quant.Options{})
 	if err != nil {
@@ -439,6 +318,12 @@ func run(t *testing.T, g *quant.Graph, x []float32) (y []float32, perStep bool) 
 	if err != nil {
 		t.Fatal(err)
 	}
+	return m
+}
+
+func run(t *testing.T, g *quant.Graph, x []float32) (y []float32, perStep bool) {
+	t.Helper()
+	m := model(t, g)
 	rows := 1
 	if m.PerStep() {
 		rows = len(x) / m.InputWidth()
@@ -448,18 +333,6 @@ func run(t *testing.T, g *quant.Graph, x []float32) (y []float32, perStep bool) 
 		t.Fatal(err)
 	}
 	return y, m.PerStep()
-}
-
-// pick returns the data at position n of an axis.
-func pick(a *npy.Array, ax, n int) (out []float32) {
-	inner := 1
-	for _, d := range a.Shape[ax+1:] {
-		inner *= d
-	}
-	for o := n * inner; o < len(a.Data); o += a.Shape[ax] * inner {
-		out = append(out, a.Data[o:][:inner]...)
-	}
-	return out
 }
 
 func difference(got, want []float32) float64 {
@@ -473,31 +346,33 @@ func difference(got, want []float32) float64 {
 	return worst
 }
 
-// TestMany describes a file of as many tensors as can be.
+// TestMany describes files of as many tensors as can be.
 func TestMany(t *testing.T) {
-	var all []*weights.Tensor
-	for i := range 1 << 16 {
-		name := fmt.Sprintf("m%d.weight", i)
-		if i%2 == 0 {
-			name = fmt.Sprintf("m%d.x", i)
+	for width, want := range map[int64]string{1: "leave out", 3: "and 10919 more take the same input"} {
+		var all []*weights.Tensor
+		for i := range 1 << 16 {
+			name := fmt.Sprintf("m%d.weight", i)
+			if i%2 == 0 {
+				name = fmt.Sprintf("m%d.x", i)
+			}
+			x, err := weights.New(name, weights.U8, []int64{1, 1 + int64(i)%width}, nil, 0, make([]byte, 3))
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, x)
 		}
-		x, err := weights.New(name, weights.U8, []int64{1, int64(1 + i%3)}, nil, 0, make([]byte, 3))
-		if err != nil {
-			t.Fatal(err)
+		start := time.Now()
+		a, err := Describe(&torchfile.File{Tensors: all})
+		if err == nil {
+			a.Layers, a.Ignore = a.Layers[:1], nil
+			_, err = Import(all, a)
 		}
-		all = append(all, x)
-	}
-	start := time.Now()
-	a, err := Describe(all)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a.Layers = a.Layers[:1]
-	if _, err := Import(all, a); err == nil || !strings.Contains(err.Error(), "leave out") {
-		t.Error(err)
-	}
-	if took := time.Since(start); took > time.Second {
-		t.Errorf("took %v", took)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("took %v", took)
+		}
 	}
 }
 
@@ -505,16 +380,25 @@ func FuzzImport(f *testing.F) {
 	net := slices.Concat(lstm("rnn.", 3, 5), []torchtest.Tensor{tensor("fc.weight", 2, 5), tensor("fc.bias", 2)})
 	f.Add(torchtest.Legacy(net...), []byte(`{"layers":[{"type":"lstm","weights":"rnn","output":"final"},{"type":"linear","weights":"fc"}]}`))
 	f.Add(torchtest.Legacy(net...), []byte(`{"layers":[{"type":"gru"},{"type":"affine","scale":[1]},{"type":"max"},{"type":"softmax"}]}`))
+	f.Add(torchtest.Legacy(slices.Concat(lstm("rnn.", 3, 5), linear("fc", 2, 35))...), []byte(`{"steps":7,"layers":[{"type":"linear","weights":"sq"},
+		{"type":"maxpool1d","kernel_size":2},{"type":"gelu"},{"type":"prelu","weights":"fc"},{"type":"flatten"}]}`))
+	for _, name := range []string{"scripted/script", "projected/state_dict", "windows/state_dict"} {
+		b, err := os.ReadFile(filepath.Join("..", "conformance", "testdata", "torch", name+".pt"))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b, []byte(`{"steps":22,"layers":[{"type":"conv1d","weights":"conv.0","stride":2,"padding":"same"},{"type":"lstm","weights":"rnn","output":"cells"}]}`))
+	}
 	f.Fuzz(func(t *testing.T, file, arch []byte) {
-		all, err := torchfile.Read(file)
+		w, err := Read(file)
 		if err != nil {
 			return
 		}
-		if a, err := Describe(all); err == nil {
-			Import(all, a)
+		if a, err := Describe(w); err == nil {
+			Import(w.Tensors, a)
 		}
 		if a, err := Parse(arch); err == nil {
-			Import(all, a)
+			Import(w.Tensors, a)
 		}
 	})
 }

@@ -19,7 +19,7 @@ func unsupported(f string, args ...any) error {
 
 // Import builds the network that a describes. Every tensor must be used, or ignored by the description.
 func Import(all []*weights.Tensor, a *Arch) (*quant.Graph, error) {
-	n := &network{tensors: under(all, a.Root), used: map[string]bool{}}
+	n := &network{tensors: under(all, a.Root), used: map[string]bool{}, steps: a.Steps}
 	for _, t := range n.tensors {
 		n.left += maxShared * t.Len()
 	}
@@ -75,7 +75,7 @@ func some(names []string) string {
 	slices.Sort(names)
 	const most = 4
 	if len(names) > most {
-		return fmt.Sprintf("%s and %d more tensors", strings.Join(names[:most], ", "), len(names)-most)
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 	}
 	return strings.Join(names, ", ")
 }
@@ -85,6 +85,7 @@ type network struct {
 	tensors map[string]*weights.Tensor
 	used    map[string]bool
 	left    int // elements that may still be taken, since layers may share weights
+	steps   int // how many the network takes at once; 0 is one after the other
 	tr      *lower.Tracer
 	x       *lower.Tensor // [time, 1, channels], or [1, channels] after time is reduced
 }
@@ -119,23 +120,18 @@ func within(name string, set map[string]bool) bool {
 }
 
 func (n *network) layer(l *Layer) error {
-	build, ok := layers[l.Type]
+	k, ok := layers[l.Type]
 	if !ok {
 		return unsupported("layers of this type are not supported")
 	}
-	if build == nil {
-		return nil
-	}
-	if err := l.fields(); err != nil {
+	if err := l.only(k.fields); err != nil {
 		return err
 	}
+	if k.build == nil {
+		return nil
+	}
 	if n.x == nil {
-		width, err := n.inputWidth(l)
-		if err != nil {
-			return err
-		}
-		sizes := []int64{-1, 1, int64(width)}
-		if n.tr, n.x, err = lower.NewTracer(sizes, []lower.Role{lower.Time, lower.Feature, lower.Feature}, budget); err != nil {
+		if err := n.begin(l); err != nil {
 			return err
 		}
 	}
@@ -146,82 +142,53 @@ func (n *network) layer(l *Layer) error {
 	if err := n.tr.At(name); err != nil {
 		return err
 	}
-	x, err := build(n, l)
+	x, err := k.build(n, l)
 	if err == nil {
 		n.x = x
 	}
 	return err
 }
 
-// layers are the types a description may hold; nil ones do nothing when a network runs.
-var layers = map[string]func(*network, *Layer) (*lower.Tensor, error){
-	"dropout":     nil,
-	"identity":    nil,
-	"lstm":        (*network).recurrent,
-	"gru":         (*network).recurrent,
-	"rnn":         (*network).recurrent,
-	"linear":      (*network).linear,
-	"batchnorm1d": (*network).batchNorm,
-	"affine":      (*network).affine,
-	"relu":        (*network).unary,
-	"sigmoid":     (*network).unary,
-	"tanh":        (*network).unary,
-	"softmax":     (*network).softmax,
-	"log_softmax": (*network).softmax,
-	"last":        (*network).step,
-	"first":       (*network).step,
-	"mean":        (*network).pool,
-	"max":         (*network).pool,
-}
-
-// fields refuses what a layer of this type has no use for.
-func (l *Layer) fields() error {
-	cell := l.Type == "lstm" || l.Type == "gru" || l.Type == "rnn"
-	for _, f := range []struct {
-		name     string
-		set, may bool
-	}{
-		{"weights", l.Weights != nil, cell || l.Type == "linear" || l.Type == "batchnorm1d"},
-		{"output", l.Output != "", cell},
-		{"nonlinearity", l.Nonlinearity != "", l.Type == "rnn"},
-		{"eps", l.Eps != 0, l.Type == "batchnorm1d"},
-		{"scale", l.Scale != nil, l.Type == "affine"},
-		{"shift", l.Shift != nil, l.Type == "affine"},
-	} {
-		if f.set && !f.may {
-			return fmt.Errorf("has no %q", f.name)
-		}
+// begin makes the input of the first layer.
+func (n *network) begin(l *Layer) error {
+	width, err := n.inputWidth(l)
+	if err != nil {
+		return err
 	}
-	return nil
+	sizes, roles := []int64{-1, 1, int64(width)}, []lower.Role{lower.Time, lower.Feature, lower.Feature}
+	if n.steps > 0 {
+		sizes[0], roles[0] = int64(n.steps), lower.Feature
+	}
+	n.tr, n.x, err = lower.NewTracer(sizes, roles, budget)
+	return err
 }
 
 // inputWidth is the number of features that the first layer takes.
 func (n *network) inputWidth(l *Layer) (int, error) {
+	name, rank, axis := l.prefix()+"weight", 2, 1
 	switch l.Type {
 	case "lstm", "gru", "rnn":
-		w, err := n.get(l, cellNames(n.tensors, l.prefix(), 0, "").wi, 2)
-		if err != nil {
-			return 0, err
-		}
-		return w.Shape[1], nil
+		name = cellNames(n.tensors, l.prefix(), 0, "").wi
 	case "linear":
-		w, err := n.get(l, l.prefix()+"weight", 2)
-		if err != nil {
-			return 0, err
-		}
-		return w.Shape[1], nil
+	case "conv1d":
+		rank = 3
 	case "batchnorm1d":
-		w, err := n.get(l, l.prefix()+"running_mean", 1)
-		if err != nil {
-			return 0, err
-		}
-		return w.Shape[0], nil
+		name, rank, axis = l.prefix()+"running_mean", 1, 0
+	case "layer_norm":
+		rank, axis = 1, 0
 	case "affine":
 		if width := max(len(l.Scale), len(l.Shift)); width > 1 {
 			return width, nil
 		}
+		fallthrough
+	default:
+		return 0, fmt.Errorf("the first layer must have weights, which say how many features the input has")
 	}
-	return 0, fmt.Errorf("the first layer must have weights, which say how many features the input has")
+	w, err := n.get(l, name, rank)
+	if err != nil {
+		return 0, err
+	}
+	return w.Shape[axis] * max(l.Groups, 1), nil
 }
 
 func (l *Layer) prefix() string {
@@ -269,124 +236,4 @@ func (n *network) matrix(l *Layer, name string, rows, columns int) ([]float32, e
 		return nil, fmt.Errorf("%q has shape %v, not [%d %d]", name, t.Shape, rows, columns)
 	}
 	return t.Floats(), nil
-}
-
-// width is the number of channels of the network so far.
-func (n *network) width() int {
-	s := n.x.Shape()
-	w, _ := s[len(s)-1].Const()
-	return int(w)
-}
-
-func (n *network) linear(l *Layer) (*lower.Tensor, error) {
-	w, err := n.get(l, l.prefix()+"weight", 2)
-	if err != nil {
-		return nil, err
-	}
-	if w.Shape[1] != n.width() {
-		return nil, fmt.Errorf("takes %d channels, there are %d", w.Shape[1], n.width())
-	}
-	var bias []float32
-	if n.tensors[l.prefix()+"bias"] != nil {
-		if bias, err = n.vector(l, l.prefix()+"bias", w.Shape[0]); err != nil {
-			return nil, err
-		}
-	}
-	return n.tr.Dense(n.x, w.Floats(), w.Shape[0], bias)
-}
-
-func (n *network) batchNorm(l *Layer) (*lower.Tensor, error) {
-	width, eps := n.width(), l.Eps
-	if eps == 0 {
-		eps = 1e-5
-	}
-	mean, err := n.vector(l, l.prefix()+"running_mean", width)
-	if err != nil {
-		return nil, err
-	}
-	variance, err := n.vector(l, l.prefix()+"running_var", width)
-	if err != nil {
-		return nil, err
-	}
-	var gamma, beta []float32
-	if n.tensors[l.prefix()+"weight"] != nil {
-		if gamma, err = n.vector(l, l.prefix()+"weight", width); err != nil {
-			return nil, err
-		}
-		if beta, err = n.vector(l, l.prefix()+"bias", width); err != nil {
-			return nil, err
-		}
-	}
-	return n.tr.Normalise(n.x, mean, variance, gamma, beta, eps)
-}
-
-func (n *network) affine(l *Layer) (*lower.Tensor, error) {
-	scale, err := spread("scale", l.Scale, n.width(), 1)
-	if err != nil {
-		return nil, err
-	}
-	shift, err := spread("shift", l.Shift, n.width(), 0)
-	if err != nil {
-		return nil, err
-	}
-	return n.tr.Scale(n.x, scale, shift)
-}
-
-// spread gives every channel its value: v has one for each, or one for all, or none.
-func spread(name string, v []float32, width int, none float32) ([]float32, error) {
-	switch len(v) {
-	case width:
-		return v, nil
-	case 0, 1:
-		return slices.Repeat(append(slices.Clip(v), none)[:1], width), nil
-	}
-	return nil, fmt.Errorf("%q has %d values for %d channels", name, len(v), width)
-}
-
-func (n *network) unary(l *Layer) (*lower.Tensor, error) {
-	kinds := map[string]format.Kind{"relu": format.ReLU, "sigmoid": format.Sigmoid, "tanh": format.Tanh}
-	return n.tr.Unary(kinds[l.Type], n.x)
-}
-
-func (n *network) softmax(l *Layer) (*lower.Tensor, error) {
-	kind, last := format.Softmax, n.x.Rank()-1
-	if l.Type == "log_softmax" {
-		kind = format.LogSoftmax
-	}
-	return n.tr.Softmax(kind, n.x, last, last)
-}
-
-const perStep = 3 // the rank of what has a time axis
-
-func (n *network) timed() error {
-	if n.x.Rank() != perStep {
-		return fmt.Errorf("there is no time left")
-	}
-	return nil
-}
-
-func (n *network) step(l *Layer) (*lower.Tensor, error) {
-	if err := n.timed(); err != nil {
-		return nil, err
-	}
-	at := int64(0)
-	if l.Type == "last" {
-		at = -1
-	}
-	i, err := n.tr.Ints(nil, []int64{at})
-	if err != nil {
-		return nil, err
-	}
-	return n.tr.Gather(n.x, 0, i)
-}
-
-func (n *network) pool(l *Layer) (*lower.Tensor, error) {
-	if err := n.timed(); err != nil {
-		return nil, err
-	}
-	kind := format.Mean
-	if l.Type == "max" {
-		kind = format.Max
-	}
-	return n.tr.Pool(kind, n.x, []int{0}, false)
 }
