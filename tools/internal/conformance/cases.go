@@ -22,7 +22,8 @@ type Case struct {
 const wanted = `want one of
   model.onnx with test_data_set_N/input_K.pb and output_K.pb   (ONNX backend tests)
   model.onnx with in_NAME.npy, and spec64_NAME.npy or out_NAME.npy
-  meta.json naming inputs, outputs and sets, with models and setK_in_NAME.npy, setK_out_NAME.npy   (torch)
+  meta.json naming inputs, outputs and sets, with models or weights, and setK_in_NAME.npy, setK_out_NAME.npy   (torch)
+  weights with in_NAME.npy and out_NAME.npy; or NAME_KIND.pt with in_NAME.npy and out_KIND.npy or out_KIND_NAME.npy   (torch)
   meta.json naming the model, with in_x.npy and out64_y.npy   (Keras)
   meta.json naming the model, steps, inputs, state and outputs with their files   (streamed ONNX models)`
 
@@ -75,6 +76,8 @@ func open(dir, name string) ([]*Case, error) {
 		return single(onnxCase{model, backendSets(dir), Tolerance{1e-5, 1e-3}}), nil
 	case has("meta.json"):
 		return described(dir, name)
+	case has("*in_*.npy") && has("*out_*.npy") && len(weightsIn(dir)) > 0:
+		return loose(dir, name, meta{}), nil
 	case has("model.onnx") && has("in_*.npy") && (has("spec64_*.npy") || has("out_*.npy")):
 		return single(onnxCase{model, func(m *onnx.Model) ([]set, error) { return namedSet(dir, m) }, Tolerance{1e-5, 0}}), nil
 	}
@@ -88,8 +91,12 @@ func quoted(path string) string {
 
 // meta is what meta.json of a PyTorch or Keras case says.
 type meta struct {
+	ID, Note        string
 	Inputs, Outputs []string
 	Sets            []struct{ K int }
+	State           map[string]string // from inputs to the outputs that are to be put back into them
+	Onnx            map[string]any    // the operators of the exports, by opset
+	Quantised       float64           `json:"max_quant_vs_float"`
 	Model           string
 	Std             float64 `json:"out_std"`
 }
@@ -115,6 +122,8 @@ func described(dir, name string) ([]*Case, error) {
 		return torchCases(dir, name, m)
 	case err == nil && m.Model != "" && len(m.Sets) == 0:
 		return []*Case{{name, kerasCase{dir, m}.run}}, nil
+	case err == nil && m.Model == "" && len(weightsIn(dir)) > 0:
+		return loose(dir, name, m), nil
 	}
 	return nil, fmt.Errorf("%s/meta.json: %w", dir, ErrLayout)
 }
@@ -126,16 +135,16 @@ func torchCases(dir, name string, m meta) ([]*Case, error) {
 	}
 	var cases []*Case
 	for _, e := range entries {
-		file := filepath.Join(dir, e.Name())
-		switch filepath.Ext(e.Name()) {
-		case ".onnx":
+		if filepath.Ext(e.Name()) == ".onnx" {
+			file := filepath.Join(dir, e.Name())
 			c := onnxCase{file, func(*onnx.Model) ([]set, error) { return torchSets(dir, m) }, Tolerance{1e-5, 0}}
 			cases = append(cases, &Case{name + "/" + e.Name(), c.run})
-		case ".pt", ".pth", ".safetensors":
-			cases = append(cases, &Case{name + "/" + e.Name(), func(checker) ([]Output, error) {
-				return nil, unsupported("weights without a model: they do not say what the layers are")
-			}})
 		}
+	}
+	for _, file := range weightsIn(dir) {
+		c := torchCase{file: filepath.Join(dir, file), meta: m}
+		c.sets = func() ([]set, error) { return torchSets(dir, m) }
+		cases = append(cases, &Case{name + "/" + file, c.run})
 	}
 	if len(cases) == 0 {
 		return nil, fmt.Errorf("%s: no model beside meta.json: %w", dir, ErrLayout)
