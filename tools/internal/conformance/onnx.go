@@ -59,8 +59,8 @@ func (k onnxCase) check(c checker, m *onnx.Model, s set, output string, want *on
 	if err != nil {
 		return 0, err
 	}
-	if want.F == nil {
-		return 0, unsupported("the output holds no floats")
+	if want = numbers(want); want.F == nil {
+		return 0, unsupported("the output holds no numbers")
 	}
 	if !slices.Equal(got.Dims, want.Dims) {
 		return 0, fmt.Errorf("shape %v, want %v", got.Dims, want.Dims)
@@ -68,15 +68,31 @@ func (k onnxCase) check(c checker, m *onnx.Model, s set, output string, want *on
 	return c.compare(got.F, want.F, k.tolerance)
 }
 
+// numbers is a tensor with its integers or booleans as floats, which is how the runtime computes with them.
+func numbers(t *onnx.Tensor) *onnx.Tensor {
+	if t.I == nil {
+		return t
+	}
+	c := *t
+	c.I, c.F = nil, make([]float32, len(t.I))
+	for i, v := range t.I {
+		c.F[i] = float32(v)
+	}
+	return &c
+}
+
 // evaluate computes an output of a model, with the first of its inputs varying that can. If none can, the error is the first one's.
 func evaluate(m *onnx.Model, s set, output string) (*onnx.Tensor, error) {
 	var first error
 	for _, v := range inputs(m) {
 		x := s.in[v.Name]
-		if x == nil || x.F == nil || v.Type.Integer() || len(x.Dims) == 0 || len(x.F) == 0 {
+		if x != nil && len(x.F)+len(x.I) == 0 && first == nil {
+			first = unsupported("input %q is empty", v.Name)
+		}
+		if x == nil || len(x.Dims) == 0 || len(x.F)+len(x.I) == 0 {
 			continue
 		}
-		y, err := (&attempt{model: m, set: s, vary: v, x: x, output: output}).run()
+		y, err := (&attempt{model: m, set: s, vary: v, x: numbers(x), output: output}).run()
 		if err == nil || classify(err) == Failed {
 			return y, err
 		}
@@ -85,7 +101,7 @@ func evaluate(m *onnx.Model, s set, output string) (*onnx.Tensor, error) {
 		}
 	}
 	if first == nil {
-		first = unsupported("no input holds floats that could vary")
+		first = unsupported("no input holds numbers that could vary")
 	}
 	return nil, first
 }

@@ -254,8 +254,8 @@ func (p *program) chooseInput() error {
 	switch {
 	case !p.input.HasShape || len(p.input.Dims) == 0:
 		return unsupported("input %q has no shape", p.input.Name)
-	case p.input.Type != 0 && !p.input.Type.Float():
-		return unsupported("input %q does not hold floats", p.input.Name)
+	case p.input.Type != 0 && !p.input.Type.Float() && !p.input.Type.Integer():
+		return unsupported("input %q does not hold numbers", p.input.Name)
 	}
 	return nil
 }
@@ -380,7 +380,7 @@ func (p *program) trace(roles []lower.Role) (*quant.Graph, [][]lower.Span, int, 
 	if err != nil {
 		return nil, nil, -1, fmt.Errorf("input %q: %w", p.input.Name, err)
 	}
-	e := &env{program: p, tr: tr, traced: new(int), scope: scope{known: map[string]result{p.input.Name: {t: x}}}}
+	e := &env{program: p, tr: tr, traced: new(int), scope: scope{known: map[string]result{p.input.Name: {t: x, typ: p.input.Type}}}}
 	if e.maker, err = makers(p.model.Graph); err != nil {
 		return nil, nil, -1, err
 	}
@@ -400,7 +400,7 @@ func (e *env) whole() (*quant.Graph, [][]lower.Span, error) {
 			return nil, nil, fmt.Errorf("state %q: %w", in, err)
 		}
 		states[in] = t
-		e.known[in] = result{t: t}
+		e.known[in] = result{t: t, typ: e.shapes[in].Type}
 	}
 	y, err := e.get(e.output)
 	if err != nil {
@@ -504,9 +504,10 @@ type scope struct {
 	inside map[string]*onnx.Tensor // initializers of a graph within a node
 }
 
-// result is a tensor, or why it cannot be used.
+// result is a tensor with its element type, 0 if that is not known, or why it cannot be used.
 type result struct {
 	t   *lower.Tensor
+	typ onnx.Type
 	err error
 }
 
@@ -537,9 +538,9 @@ func (e *env) get(name string) (*lower.Tensor, error) {
 	if r, ok := e.known[name]; ok {
 		return r.t, r.err
 	}
-	t, err := e.source(name)
-	e.known[name] = result{t, err}
-	return t, err
+	r := e.source(name)
+	e.known[name] = r
+	return r.t, r.err
 }
 
 // atNode names the node of an error, unless that is of one before it.
@@ -561,20 +562,27 @@ func (e *env) missing(n *onnx.Node) (names []string) {
 }
 
 // source is a tensor that no node of this graph computes.
-func (e *env) source(name string) (*lower.Tensor, error) {
+func (e *env) source(name string) result {
 	if t, ok := e.inside[name]; ok {
-		return known(e.tr, t)
+		return e.constant(t)
 	}
 	if e.outer != nil {
-		return e.outer.get(name)
+		t, err := e.outer.get(name)
+		return result{t, e.outer.known[name].typ, err}
 	}
 	if t, ok := e.consts[name]; ok {
-		return known(e.tr, t)
+		return e.constant(t)
 	}
 	if v, ok := e.shapes[name]; ok {
-		return e.filled(v, e.fixed[name])
+		t, err := e.filled(v, e.fixed[name])
+		return result{t, v.Type, err}
 	}
-	return nil, fmt.Errorf("%q is used before it is computed", name)
+	return result{err: fmt.Errorf("%q is used before it is computed", name)}
+}
+
+func (e *env) constant(t *onnx.Tensor) result {
+	v, err := known(e.tr, t)
+	return result{v, t.Type, err}
 }
 
 // within is an environment for a graph in a node's attribute, with its inputs bound.
@@ -595,7 +603,7 @@ func (e *env) within(g *onnx.Graph, inputs []*lower.Tensor) (*env, error) {
 		in.inside[t.Name] = t
 	}
 	for i, v := range g.Inputs {
-		in.known[v.Name] = result{t: inputs[i]}
+		in.known[v.Name] = result{t: inputs[i], typ: v.Type}
 	}
 	return in, nil
 }
@@ -633,10 +641,14 @@ func (e *env) filled(v onnx.ValueInfo, value float32) (*lower.Tensor, error) {
 	return e.tr.Expand(one, dims)
 }
 
+// known is a constant. Integers of few bits are quantised weights, and are held as floats.
 func known(tr *lower.Tracer, t *onnx.Tensor) (*lower.Tensor, error) {
+	_, _, short := t.Type.Range()
 	switch {
 	case t.F != nil:
 		return tr.Floats(t.Dims, t.F)
+	case t.I != nil && short:
+		return tr.Floats(t.Dims, floats(t.I))
 	case t.I != nil:
 		return tr.Ints(t.Dims, t.I)
 	}
@@ -644,8 +656,8 @@ func known(tr *lower.Tracer, t *onnx.Tensor) (*lower.Tensor, error) {
 }
 
 func (e *env) node(n *onnx.Node) error {
-	op, ok := operators[n.Op]
-	if !ok || n.Domain != "" {
+	op, ok := operators[opName(n)]
+	if !ok {
 		return unsupported("the operator is not supported")
 	}
 	if err := e.tr.At(nodeName(n)); err != nil {
@@ -659,14 +671,14 @@ func (e *env) node(n *onnx.Node) error {
 	c := &call{env: e, Node: n, opset: e.model.Opset()}
 	for _, name := range n.Inputs {
 		if name == "" {
-			c.in = append(c.in, nil)
+			c.in, c.types = append(c.in, nil), append(c.types, 0)
 			continue
 		}
 		t, err := e.get(name)
 		if err != nil {
 			return err
 		}
-		c.in = append(c.in, t)
+		c.in, c.types = append(c.in, t), append(c.types, e.known[name].typ)
 	}
 	if len(c.in) < op.inputs {
 		return fmt.Errorf("%d inputs, at least %d wanted", len(c.in), op.inputs)
@@ -683,7 +695,7 @@ func (e *env) node(n *onnx.Node) error {
 	for i, name := range n.Outputs {
 		r := result{err: unsupported("its output %d is not supported", i)}
 		if i < len(out) && out[i] != nil {
-			r = result{t: out[i]}
+			r = result{t: out[i], typ: c.outputType(i)}
 		}
 		if r.err != nil {
 			r.err = fmt.Errorf("%s node %q: %w", n.Op, nodeName(n), r.err)

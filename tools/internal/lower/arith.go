@@ -74,16 +74,15 @@ func (tr *Tracer) match(a, b *Tensor, ax int) (*Tensor, *Tensor, error) {
 	case x.all(repeat) || y.all(repeat):
 		return a, b, nil
 	}
-	moving := func(v axis) bool { return v.has(time) || v.has(batch) }
-	if moving(x) && !moving(y) {
+	if x.moving() && !y.moving() {
 		r, ok := tr.collapse(b, ax)
 		return a, r, errorUnless(ok, "constants that differ from step to step")
 	}
-	if moving(y) && !moving(x) {
+	if y.moving() && !x.moving() {
 		r, ok := tr.collapse(a, ax)
 		return r, b, errorUnless(ok, "constants that differ from step to step")
 	}
-	if moving(x) {
+	if x.moving() {
 		return nil, nil, unsupported("time and batch combined in different orders")
 	}
 	a, err := tr.densify(a, ax)
@@ -117,6 +116,8 @@ const (
 	Pow
 	Min
 	Max
+	Mod       // with the sign of the divisor; of known numbers, and so is Remainder
+	Remainder // with the sign of the dividend
 )
 
 // Binary is a op b with broadcasting.
@@ -124,28 +125,54 @@ func (tr *Tracer) Binary(op Arith, a, b *Tensor) (*Tensor, error) {
 	if a.Computed() && b.Computed() {
 		return tr.combine(op, a, b)
 	}
-	if !a.Computed() && !b.Computed() && (a.f == nil) != (b.f == nil) {
+	if a.Computed() || b.Computed() {
+		return tr.withKnown(op, a, b)
+	}
+	if (a.f == nil) != (b.f == nil) {
 		return nil, unsupported("a mix of integers and floats")
 	}
 	axes, ia, ib, err := tr.align(a, b)
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case a.Computed() && b.f != nil || b.Computed() && a.f != nil:
-		if t, err := tr.affineOp(op, a.pick(axes, ia), b.pick(axes, ib)); t != nil || err != nil {
-			return t, err
-		}
-		return tr.special(op, a, b)
-	}
 	a, b = a.pick(axes, ia), b.pick(axes, ib)
-	switch {
-	case a.f != nil:
+	if a.f != nil {
 		return floatOp(op, a, b)
-	case a.i != nil && b.i != nil:
-		return intOp(op, a, b)
 	}
-	return nil, unsupported("integers combined with computed values")
+	return intOp(op, a, b)
+}
+
+// withKnown is a op b where one is computed and the other known.
+func (tr *Tracer) withKnown(op Arith, a, b *Tensor) (*Tensor, error) {
+	a, err := tr.ToFloat(a)
+	if err != nil {
+		return nil, err
+	}
+	if b, err = tr.ToFloat(b); err != nil {
+		return nil, err
+	}
+	axes, ia, ib, err := tr.align(a, b)
+	if err != nil {
+		return nil, err
+	}
+	if t, err := tr.affineOp(op, a.pick(axes, ia), b.pick(axes, ib)); t != nil || err != nil {
+		return t, err
+	}
+	return tr.special(op, a, b)
+}
+
+// Quotient is a / b, rounded once also where b is constant; Binary then multiplies by the inverse, which is cheaper.
+func (tr *Tracer) Quotient(a, b *Tensor) (*Tensor, error) {
+	if !a.Computed() && !b.Computed() || slices.IndexFunc(b.f, inexact) < 0 && b.f != nil {
+		return tr.Binary(Div, a, b)
+	}
+	return tr.combine(Div, a, b)
+}
+
+// inexact reports whether 1/v is rounded.
+func inexact(v float32) bool {
+	m, _ := math.Frexp(math.Abs(float64(v)))
+	return m != 0.5
 }
 
 func floatOp(op Arith, a, b *Tensor) (*Tensor, error) {
@@ -166,6 +193,10 @@ func floatOp(op Arith, a, b *Tensor) (*Tensor, error) {
 			out[i] = min(x, y)
 		case Max:
 			out[i] = max(x, y)
+		case Mod:
+			out[i] = x - y*float32(math.Floor(float64(x)/float64(y)))
+		case Remainder:
+			out[i] = float32(math.Mod(float64(x), float64(y)))
 		default:
 			return compareFloats(op, a, b)
 		}
@@ -221,13 +252,39 @@ func polyOp(op Arith, x, y Poly) (Poly, error) {
 	case Max:
 		return Int(max(a, b)), nil
 	case Pow:
-		return Poly{}, unsupported("a power of integers")
+		return power(a, b)
+	case Mod, Remainder:
+		return modulo(op, a, b)
 	}
 	truth := map[Arith]bool{Equal: a == b, Less: a < b, Greater: a > b, And: a != 0 && b != 0, Or: a != 0 || b != 0}[op]
 	if truth {
 		return Int(1), nil
 	}
 	return Int(0), nil
+}
+
+func power(a, b int64) (Poly, error) {
+	if b < 0 || b > 64 && a != 0 && a != 1 {
+		return Poly{}, unsupported("the power %d of %d in shape arithmetic", b, a)
+	}
+	p, err := Int(1), error(nil)
+	for range min(b, 64) {
+		if p, err = p.Mul(Int(a)); err != nil {
+			return p, err
+		}
+	}
+	return p, nil
+}
+
+func modulo(op Arith, a, b int64) (Poly, error) {
+	if b == 0 {
+		return Poly{}, unsupported("a remainder of a division by 0 in shape arithmetic")
+	}
+	r := a % b
+	if op == Mod && r != 0 && (r < 0) != (b < 0) {
+		r += b
+	}
+	return Int(r), nil
 }
 
 // polyEqual compares lengths with constants: a length is never below 1, so it equals no number that is.
@@ -345,6 +402,9 @@ func (tr *Tracer) Unary(kind format.Kind, t *Tensor, params ...float32) (*Tensor
 	if len(t.c) == 0 || tr.mixed(t.c) {
 		return nil, unsupported("a tensor without channels, or of mixed sorts")
 	}
+	for i, p := range params { // the largest stands for infinity
+		params[i] = max(min(p, largest), -largest)
+	}
 	sorted, pos := canonical(t.c)
 	unique := slices.Compact(slices.Clone(sorted))
 	out := tr.each(quant.Op{Kind: kind, Name: tr.name(kind), Params: params}, unique, tr.perStep(unique))
@@ -436,7 +496,7 @@ func (tr *Tracer) Softmax(kind format.Kind, t *Tensor, first, last int) (*Tensor
 	}
 	for ax := first; ax <= last; ax++ {
 		var err error
-		if t.axes[ax].has(time) || t.axes[ax].has(batch) {
+		if a := t.axes[ax]; a.has(time) || a.has(batch) && !a.size().is(1) {
 			return nil, unsupported("a softmax over time or batch")
 		}
 		if t, err = tr.densify(t, ax); err != nil {
@@ -635,6 +695,14 @@ func (tr *Tracer) Negate(t *Tensor) (*Tensor, error) {
 		return tr.Binary(Sub, &Tensor{i: []Poly{Int(0)}}, t)
 	}
 	return tr.Binary(Mul, t, &Tensor{f: []float32{-1}})
+}
+
+// Scalar drops the axes of a tensor of one element, also those of time and batch: what it holds is that of the step at hand.
+func (tr *Tracer) Scalar(t *Tensor) (*Tensor, error) {
+	if t.len() != 1 {
+		return nil, unsupported("%d elements where one is wanted", t.len())
+	}
+	return t.with(nil), nil
 }
 
 // Uniform returns the value of a tensor of integers that are all the same.

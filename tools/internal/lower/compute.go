@@ -218,13 +218,21 @@ func (tr *Tracer) alignAll(in []*Tensor) (axes []axis, idx [3][]int, err error) 
 	if err != nil {
 		return nil, idx, err
 	}
-	both := &Tensor{axes: axes, i: make([]Poly, len(ia))}
-	axes, ic, iboth, err := tr.align(in[0], both)
+	axes, ic, iboth, err := tr.align(in[0], numbered(axes, len(ia)))
 	if err != nil {
 		return nil, idx, err
 	}
 	idx[0], idx[1], idx[2] = ic, at(ia, iboth), at(ib, iboth)
 	return axes, idx, nil
+}
+
+// numbered stands for n different elements.
+func numbered(axes []axis, n int) *Tensor {
+	t := &Tensor{axes: axes, i: make([]Poly, n)}
+	for i := range t.i {
+		t.i[i] = Int(int64(i))
+	}
+	return t
 }
 
 // Reduction is what Reduce makes of many.
@@ -419,20 +427,28 @@ func fold64(r Reduction, v []float32) float64 {
 	return s
 }
 
-// reduceInts is for the shape arithmetic that multiplies or adds all sizes.
+// reduceInts is for shape arithmetic, such as the product of all sizes.
 func (tr *Tracer) reduceInts(r Reduction, t *Tensor, axes []int, keep bool) (*Tensor, error) {
-	op, ok := map[Reduction]Arith{ReduceSum: Add, ReduceProduct: Mul}[r]
-	if !ok || len(axes) != len(t.axes) || len(t.i) == 0 {
-		return nil, unsupported("a reduction of integers")
+	op, ok := map[Reduction]Arith{ReduceSum: Add, ReduceProduct: Mul, ReduceMin: Min, ReduceMax: Max}[r]
+	moved, err := tr.Transpose(t, t.innermost(axes))
+	if err != nil {
+		return nil, err
 	}
-	s := t.i[0]
-	for _, x := range t.i[1:] {
-		var err error
-		if s, err = polyOp(op, s, x); err != nil {
-			return nil, err
+	n := moved.extent(len(moved.axes)-len(axes), len(moved.axes))
+	if !ok || n == 0 {
+		return nil, unsupported("a mean of integers, or a reduction of nothing")
+	}
+	res := t.without(axes)
+	res.i = make([]Poly, 0, len(moved.i)/n)
+	for v := range slices.Chunk(moved.i, n) {
+		s := v[0]
+		for _, x := range v[1:] {
+			if s, err = polyOp(op, s, x); err != nil {
+				return nil, err
+			}
 		}
+		res.i = append(res.i, s)
 	}
-	res := &Tensor{i: []Poly{s}, axes: make([]axis, len(t.axes))}
 	if keep {
 		return res, nil
 	}
@@ -443,7 +459,7 @@ func (tr *Tracer) reduceInts(r Reduction, t *Tensor, axes []int, keep bool) (*Te
 func (tr *Tracer) groups(t *Tensor, axes []int) (moved *Tensor, n int, err error) {
 	n = 1
 	for _, ax := range axes {
-		if t.axes[ax].has(time) || t.axes[ax].has(batch) {
+		if a := t.axes[ax]; a.has(time) || a.has(batch) && !a.size().is(1) {
 			return nil, 0, unsupported("channels together with time or batch")
 		}
 		if t, err = tr.densify(t, ax); err != nil {
@@ -488,7 +504,7 @@ func (tr *Tracer) LayerNorm(t *Tensor, axes []int, eps float32) (*Tensor, error)
 		return nil, err
 	}
 	in := tr.contiguous(moved.c)
-	op := quant.Op{Kind: format.Normalise, Name: tr.name(format.Normalise), Dims: []int32{int32(n)}, Params: []float32{eps}}
+	op := quant.Op{Kind: format.Normalise, Name: tr.name(format.Normalise), Dims: []int32{int32(n)}, Params: []float32{max(eps, format.MinVector)}}
 	return tr.back(moved.channels(tr.emit(op, in, len(in), tr.perStep(in))), axes, t.Rank())
 }
 
@@ -518,10 +534,7 @@ func (tr *Tracer) MatMul(a, b *Tensor) (*Tensor, error) {
 	if k != k2 || m*k*n == 0 {
 		return nil, unsupported("a product of %d by %d and %d by %d", m, k, k2, n)
 	}
-	lead := func(t *Tensor, size int) *Tensor {
-		l := &Tensor{axes: t.axes[:len(t.axes)-2], i: make([]Poly, t.len()/size)}
-		return l
-	}
+	lead := func(t *Tensor, size int) *Tensor { return numbered(t.axes[:len(t.axes)-2], t.len()/size) }
 	axes, ia, ib, err := tr.align(lead(a, m*k), lead(b, k*n))
 	if err != nil {
 		return nil, err

@@ -174,3 +174,12 @@ func mulInt(a, b int64) (int64, error) {
 	}
 	return p, nil
 }
+
+// Lengths are constants.
+func Lengths(v []int64) []Poly {
+	out := make([]Poly, len(v))
+	for i, x := range v {
+		out[i] = Int(x)
+	}
+	return out
+}

@@ -417,16 +417,13 @@ func (tr *Tracer) gatherOne(t *Tensor, ax int, positions []Poly) (*Tensor, error
 // Concat joins tensors along an axis.
 func (tr *Tracer) Concat(ts []*Tensor, ax int) (*Tensor, error) {
 	out := &Tensor{}
-	for _, t := range ts {
-		if len(t.axes) != len(ts[0].axes) || t.Computed() != ts[0].Computed() || (t.f == nil) != (ts[0].f == nil) {
-			return nil, unsupported("a concatenation of different sorts of tensors")
-		}
+	ts, err := tr.alike(ts)
+	if err != nil {
+		return nil, err
 	}
-	axes := slices.Clone(ts[0].axes)
+	axes := common(ts, ax)
 	total := int64(0)
-	ts = slices.Clone(ts)
 	for k := range ts {
-		var err error
 		if ts[k], err = tr.fit(ts[k], axes, ax); err != nil {
 			return nil, err
 		}
@@ -465,10 +462,57 @@ func appendBlock[E any](to, from []E, k, block int) []E {
 	return append(to, from[k*block:(k+1)*block]...)
 }
 
+// alike lifts known tensors beside computed ones, and checks that all have as many axes and elements of one sort.
+func (tr *Tracer) alike(ts []*Tensor) ([]*Tensor, error) {
+	ts = slices.Clone(ts)
+	if k := slices.IndexFunc(ts, (*Tensor).Computed); k >= 0 && len(ts[k].c) > 0 {
+		for i := range ts {
+			var err error
+			if ts[i], err = tr.lifted(ts[i], tr.perStep(ts[k].c)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for _, t := range ts {
+		if len(t.axes) != len(ts[0].axes) || t.Computed() != ts[0].Computed() || (t.f == nil) != (ts[0].f == nil) {
+			return nil, unsupported("a concatenation of different sorts of tensors")
+		}
+	}
+	return ts, nil
+}
+
+// common are the axes of a concatenation along ax but for that one: where the tensors differ, steps and sequences if one has such.
+func common(ts []*Tensor, ax int) []axis {
+	axes := slices.Clone(ts[0].axes)
+	for i := range axes {
+		for _, t := range ts {
+			switch a := t.axes[i]; {
+			case i == ax || a.equal(axes[i]) || axes[i].moving():
+			case a.moving():
+				axes[i] = a
+			default:
+				if n, fixed := a32(a); fixed {
+					axes[i] = denseAxis(n)
+				}
+			}
+		}
+	}
+	return axes
+}
+
 // fit gives t the atoms of axes on all axes but ax, and dense ones there.
 func (tr *Tracer) fit(t *Tensor, axes []axis, ax int) (*Tensor, error) {
 	for i := range axes {
 		if i != ax && t.axes[i].equal(axes[i]) {
+			continue
+		}
+		if i != ax && axes[i].moving() && !t.axes[i].moving() && t.axes[i].size().Equal(axes[i].size()) {
+			same, ok := tr.Only(t, i)
+			if !ok {
+				return nil, unsupported("a concatenation with constants that differ from step to step")
+			}
+			t = same.with(slices.Clone(same.axes))
+			t.axes[i] = axes[i]
 			continue
 		}
 		var err error

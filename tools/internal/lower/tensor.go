@@ -2,6 +2,7 @@ package lower
 
 import (
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -60,13 +61,10 @@ func (tr *Tracer) known(dims []int64, count int) ([]axis, error) {
 	n := int64(1)
 	var axes []axis
 	for _, d := range dims {
-		if d < 0 || d > int64(count) && count > 0 {
+		if d < 0 || d > math.MaxInt32 || n > math.MaxInt32 {
 			return nil, fmt.Errorf("shape %v does not fit %d elements", dims, count)
 		}
 		n *= d
-		if n > int64(count) {
-			return nil, fmt.Errorf("shape %v does not fit %d elements", dims, count)
-		}
 		axes = append(axes, denseAxis(int(d)))
 	}
 	if n != int64(count) {
@@ -103,6 +101,9 @@ func (t *Tensor) Layout() [][]Span {
 
 // Computed reports whether the tensor depends on the network's input.
 func (t *Tensor) Computed() bool { return t.c != nil }
+
+// Integers reports whether the tensor holds known integers or booleans.
+func (t *Tensor) Integers() bool { return t.i != nil }
 
 // Shape returns the size of every axis.
 func (t *Tensor) Shape() []Poly {
@@ -175,6 +176,9 @@ func (a axis) count() (int, bool) {
 func (a axis) has(k atomKind) bool {
 	return slices.ContainsFunc(a, func(x atom) bool { return x.kind == k })
 }
+
+// moving reports whether steps or sequences lie along the axis.
+func (a axis) moving() bool { return a.has(time) || a.has(batch) }
 
 func (a axis) all(k atomKind) bool {
 	return !slices.ContainsFunc(a, func(x atom) bool { return x.kind != k })
@@ -261,7 +265,8 @@ func at[E any](s []E, idx []int) []E {
 // with is the same data under other axes.
 func (t *Tensor) with(axes []axis) *Tensor { return &Tensor{axes: axes, f: t.f, i: t.i, c: t.c} }
 
-// densify turns the repeat atoms of an axis into dense ones. It fails where their size depends on time or batch.
+// densify turns the repeat atoms of an axis into dense ones, and drops a batch of one sequence. It fails where their size depends on time
+// or batch.
 func (tr *Tracer) densify(t *Tensor, ax int) (*Tensor, error) {
 	if t.axes[ax].all(dense) {
 		return t, nil
@@ -274,6 +279,7 @@ func (tr *Tracer) densify(t *Tensor, ax int) (*Tensor, error) {
 			switch {
 			case x.kind == dense || i == ax && x.kind == repeat && fixed && size >= 0 && size <= maxRepeat:
 				nest = append(nest, loop{int(size), strides[i][k]})
+			case i == ax && x.kind == batch && size == 1 && fixed:
 			case i == ax:
 				return nil, unsupported("an axis of length %v where channels are wanted", a.size())
 			}

@@ -105,25 +105,56 @@ const (
 	Uint32   Type = 12
 	Uint64   Type = 13
 	BFloat16 Type = 16
+
+	Float8E4M3FN   Type = 17
+	Float8E4M3FNUZ Type = 18
+	Float8E5M2     Type = 19
+	Float8E5M2FNUZ Type = 20
+	Uint4          Type = 21
+	Int4           Type = 22
+	Float4E2M1     Type = 23
+	Uint2          Type = 25
+	Int2           Type = 26
 )
 
 // Float reports whether it is a floating-point type that Read understands.
-func (t Type) Float() bool { return t == Float || t == Float16 || t == Double || t == BFloat16 }
+func (t Type) Float() bool {
+	return t == Float || t == Float16 || t == Double || t == BFloat16 || t.Narrow()
+}
+
+// Narrow reports whether it is a floating-point type of 8 bits or fewer.
+func (t Type) Narrow() bool { return t >= Float8E4M3FN && t <= Float8E5M2FNUZ || t == Float4E2M1 }
 
 // Integer reports whether it is an integer or boolean type.
-func (t Type) Integer() bool { return t.size() > 0 && !t.Float() }
+func (t Type) Integer() bool { return t.bits() > 0 && !t.Float() }
 
-// size is the number of bytes of an element, 0 for a type that is not understood.
-func (t Type) size() int {
+// Range is what an integer type of up to 16 bits can hold; ok is false for other types.
+func (t Type) Range() (low, high int64, ok bool) {
+	n := t.bits()
 	switch t {
-	case Uint8, Int8, Bool:
-		return 1
-	case Uint16, Int16, Float16, BFloat16:
+	case Uint2, Uint4, Uint8, Uint16:
+		return 0, 1<<n - 1, true
+	case Int2, Int4, Int8, Int16:
+		return -1 << (n - 1), 1<<(n-1) - 1, true
+	}
+	return 0, 0, false
+}
+
+// bits is the size of an element, 0 for a type that is not understood.
+func (t Type) bits() int {
+	switch t {
+	case Uint2, Int2:
 		return 2
-	case Float, Int32, Uint32:
+	case Uint4, Int4, Float4E2M1:
 		return 4
-	case Int64, Double, Uint64:
+	case Uint8, Int8, Bool, Float8E4M3FN, Float8E4M3FNUZ, Float8E5M2, Float8E5M2FNUZ:
 		return 8
+	case Uint16, Int16, Float16, BFloat16:
+		return 16
+	case Float, Int32, Uint32:
+		return 32
+	case Int64, Double, Uint64:
+		return 64
 	}
 	return 0
 }

@@ -72,23 +72,27 @@ func (t *Tensor) fill(d *tensorData) error {
 		return errors.New("segmented tensors are not supported")
 	}
 	count, err := elements(t.Dims)
-	if err != nil || t.Type.size() == 0 {
+	if err != nil || t.Type.bits() == 0 {
 		return err
 	}
-	have := d.count(t.Type)
-	if int64(have) != count {
-		return fmt.Errorf("shape %v wants %d elements, the data has %d", t.Dims, count, have)
+	// Elements of less than a byte lie several in one, the last of which may be filled in part.
+	want := (count + t.Type.share() - 1) / t.Type.share()
+	if have := int64(d.count(t.Type)); have != want {
+		return fmt.Errorf("shape %v wants %d elements, the data has %d", t.Dims, want, have)
 	}
-	if d.hasRaw && len(d.raw) != have*t.Type.size() {
+	if d.hasRaw && int64(len(d.raw)) != want*int64(max(t.Type.bits()/8, 1)) {
 		return fmt.Errorf("%d bytes of data are not a whole number of elements", len(d.raw))
 	}
 	if t.Type.Float() {
-		t.F = d.decodeFloats(t.Type, have)
+		t.F = d.decodeFloats(t.Type, int(count))
 	} else {
-		t.I = d.decodeInts(t.Type, have)
+		t.I = d.decodeInts(t.Type, int(count))
 	}
 	return nil
 }
+
+// share is how many elements lie in one number of the data.
+func (t Type) share() int64 { return max(8/int64(t.bits()), 1) }
 
 // elements is the product of dims, with every factor and the result checked.
 func elements(dims []int64) (int64, error) {
@@ -109,7 +113,7 @@ func elements(dims []int64) (int64, error) {
 func (d *tensorData) count(t Type) int {
 	switch {
 	case d.hasRaw:
-		return len(d.raw) / t.size()
+		return len(d.raw) / max(t.bits()/8, 1)
 	case t == Float:
 		return len(d.floats)
 	case t == Double:
@@ -134,9 +138,19 @@ func (d *tensorData) decodeInts(t Type, n int) []int64 {
 	return out
 }
 
-// bits is the bit pattern of element i; float16 and bfloat16 lie in int32_data where there is no raw data.
+// bits is the bit pattern of element i; float16, bfloat16 and narrower floats lie in int32_data where there is no raw data. Of elements
+// that share a byte, the first has its lowest bits.
 func (d *tensorData) bits(t Type, i int) uint64 {
-	size := t.size()
+	if n := int(t.share()); n > 1 {
+		b := uint64(0)
+		if d.hasRaw {
+			b = uint64(d.raw[i/n])
+		} else {
+			b = uint64(d.ints[i/n])
+		}
+		return b >> (i % n * t.bits()) & (1<<t.bits() - 1)
+	}
+	size := t.bits() / 8
 	switch {
 	case d.hasRaw:
 		return littleEndian(d.raw[i*size : (i+1)*size])
@@ -156,12 +170,20 @@ func toFloat(t Type, bits uint64) float32 {
 		return half(uint16(bits))
 	case BFloat16:
 		return math.Float32frombits(uint32(bits) << 16)
+	case Float8E5M2:
+		return half(uint16(bits) << 8)
+	case Float8E4M3FN, Float8E4M3FNUZ, Float8E5M2FNUZ, Float4E2M1:
+		return narrow(t, uint32(bits))
 	}
 	return math.Float32frombits(uint32(bits))
 }
 
 func toInt(t Type, bits uint64) int64 {
 	switch t {
+	case Int2:
+		return int64(int8(bits<<6)) >> 6
+	case Int4:
+		return int64(int8(bits<<4)) >> 4
 	case Int8:
 		return int64(int8(bits))
 	case Uint8:
@@ -194,4 +216,32 @@ func half(h uint16) float32 {
 		return math.Float32frombits(sign | 0xff<<23 | frac<<13)
 	}
 	return math.Float32frombits(sign | (exp+112)<<23 | frac<<13)
+}
+
+// narrow is the value of a float of 8 or 4 bits that is no short binary16. None has infinities.
+func narrow(t Type, bits uint32) float32 {
+	fraction, bias, size, nan := 3, 7, 8, bits&0x7f == 0x7f
+	switch t {
+	case Float8E4M3FNUZ:
+		bias, nan = 8, bits == 0x80
+	case Float8E5M2FNUZ:
+		fraction, bias, nan = 2, 16, bits == 0x80
+	case Float4E2M1:
+		fraction, bias, size, nan = 1, 1, 4, false
+	}
+	if nan {
+		return float32(math.NaN())
+	}
+	sign := 1.0
+	if bits>>(size-1)&1 != 0 {
+		sign = -1
+	}
+	exponent := int(bits & (1<<(size-1) - 1) >> fraction)
+	mantissa := float64(bits & (1<<fraction - 1))
+	if exponent == 0 {
+		exponent = 1
+	} else {
+		mantissa += float64(int(1) << fraction)
+	}
+	return float32(sign * math.Ldexp(mantissa, exponent-bias-fraction))
 }
