@@ -25,7 +25,9 @@ func Describe(f *torchfile.File) (*Arch, error) {
 	d.listed(f.Modules, a.Root)
 	prefixes, names := group(f.Tensors, a.Root)
 	for _, prefix := range prefixes {
-		d.module(prefix, names[prefix])
+		if d.module(prefix, names[prefix]); len(d.modules) > maxLayers {
+			return nil, unsupported("the network has more than %d layers", maxLayers)
+		}
 	}
 	if !slices.ContainsFunc(d.modules, func(m module) bool { return m.Type != unknown }) {
 		return nil, fmt.Errorf("no tensor has the name and shape of a layer's weights")
