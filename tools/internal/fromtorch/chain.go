@@ -1,6 +1,7 @@
 package fromtorch
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -8,28 +9,28 @@ import (
 	"github.com/recur-go/recur/tools/internal/torchfile"
 )
 
-// ordered is m in an order in which the widths fit: that of the file, or one with recurrent layers as early as can be. Nil is none, or that
-// there are too many.
-func ordered(m []module) []module {
+// ordered looks for an order in which the widths of m fit: its own, which is nil, or one with recurrent layers as early as can be. It may
+// find none, or have too many to try.
+func ordered(m []module) (order []module, found bool) {
 	if chained(m, true) {
-		return m
+		return nil, true
 	}
 	const many = 64
 	if len(m) > many {
-		return nil
+		return nil, false
 	}
 	for _, flat := range []bool{false, true} {
 		s := search{left: slices.Clone(m), used: make([]bool, len(m))}
 		slices.SortStableFunc(s.left, func(a, b module) int { return rank(a) - rank(b) })
 		if s.extend(end{flat: flat}) {
-			return s.order
+			return s.order, true
 		}
 	}
-	return nil
+	return nil, false
 }
 
-// chained reports whether every module can take what the one before puts out, or with flat once all of its steps side by side. Those of
-// width 0 take anything and leave it as it is.
+// chained reports whether every module can take what the one before puts out, or with flat, the first linear one, all of its steps side by
+// side. Those of width 0 take anything and leave it as it is.
 func chained(m []module, flat bool) bool {
 	at := end{flat: flat}
 	for _, x := range m {
@@ -50,10 +51,10 @@ func (e *end) follow(x module) bool {
 	switch {
 	case x.in == 0 || e.width == 0 || x.in == e.width:
 	case e.flat && x.Type == "linear" && x.in%e.width == 0:
-		e.flat = false
 	default:
 		return false
 	}
+	e.flat = e.flat && x.Type != "linear"
 	if x.out != 0 {
 		e.width = x.out
 	}
@@ -110,7 +111,7 @@ func (d *describer) between() (out []Layer, steps int) {
 		}
 	}
 	linear := false // something linear has run since the last activation
-	flat := false
+	heads := false  // a linear layer has run
 	width := 0
 	for i, m := range d.modules {
 		inside := d.weightless(m.prefix, -1, index(m.prefix))
@@ -119,14 +120,14 @@ func (d *describer) between() (out []Layer, steps int) {
 		}
 		out = append(out, inside...)
 		switch {
-		case m.Type == "linear" && m.in > width && width > 0 && !flat: // all steps side by side
-			flat = true
+		case m.Type == "linear" && m.in > width && width > 0 && !heads: // all steps side by side
 			out = flattened(out)
 			steps = d.before(out, m.in/width)
 		case i == last+1 && last >= 0 && !d.streaming && m.Type != unknown:
 			out = append(out, Layer{Type: "last", Note: "guessed: the last time step; or mean, max, first, or none for an output at every step"})
 		}
 		out = append(out, m.Layer)
+		heads = heads || m.Type == "linear"
 		if m.out != 0 {
 			width = m.out
 		}
@@ -139,9 +140,7 @@ func (d *describer) between() (out []Layer, steps int) {
 			linear = linear && len(inside) == 0
 		}
 	}
-	if steps == 0 && slices.ContainsFunc(out, func(l Layer) bool { return l.Type == "conv1d" || l.Type == "maxpool1d" || l.Type == "avgpool1d" }) {
-		d.note = strings.TrimPrefix(d.note+` Not known: "steps", how many steps the network takes at once.`, " ")
-	}
+	d.windows(out, steps)
 	end := d.modules[len(d.modules)-1]
 	if tail := d.weightless(end.prefix, index(end.prefix), 1<<30); len(tail) > 0 {
 		return append(out, tail...), steps
@@ -152,6 +151,24 @@ func (d *describer) between() (out []Layer, steps int) {
 	}
 	*note += "what follows it, such as softmax, is not known"
 	return out, steps
+}
+
+// windows notes what is not known of layers that move along time.
+func (d *describer) windows(out []Layer, steps int) {
+	var missing []string
+	moving := func(l Layer) bool { return l.Type == "conv1d" || l.Type == "maxpool1d" || l.Type == "avgpool1d" }
+	switch {
+	case len(d.unplaced) > 0:
+		missing = append(missing, "where these run: "+some(d.unplaced))
+	case len(d.classes) == 0 && slices.ContainsFunc(out, moving):
+		missing = append(missing, "whether there is pooling, which has no weights")
+	}
+	if steps == 0 && slices.ContainsFunc(out, moving) {
+		missing = append(missing, `"steps", how many steps the network takes at once`)
+	}
+	if len(missing) > 0 {
+		d.note = strings.TrimPrefix(d.note+" Not known: "+strings.Join(missing, "; ")+".", " ")
+	}
 }
 
 // flattened makes sure that a flatten layer is there, and says its order: PyTorch has the channels of convolutions first.
@@ -246,6 +263,8 @@ func (d *describer) listed(modules []torchfile.Module, root string) {
 			d.plain[dir] = append(d.plain[dir], plain{number, l})
 		case ok && activations[l.Type]:
 			beside[l.Type] = true
+		case ok && l.Type != "dropout" && l.Type != "identity":
+			d.unplaced = append(d.unplaced, fmt.Sprintf("%s (%s)", name, l.Type))
 		}
 	}
 	d.usual = "relu"

@@ -30,7 +30,11 @@ func Describe(f *torchfile.File) (*Arch, error) {
 		}
 	}
 	if !slices.ContainsFunc(d.modules, func(m module) bool { return m.Type != unknown }) {
-		return nil, fmt.Errorf("no tensor has the name and shape of a layer's weights")
+		var found []string
+		for _, m := range d.modules {
+			found = append(found, *m.Weights)
+		}
+		return nil, unsupported("no tensor has the name and shape of a layer's weights; there are %s", some(found))
 	}
 	d.initial()
 	if err := d.arrange(); err != nil {
@@ -50,6 +54,7 @@ type describer struct {
 	classes   map[string]torchfile.Module // of an archive
 	plain     map[string][]plain          // its modules without weights in each nn.Sequential
 	usual     string                      // the activation between others
+	unplaced  []string                    // its modules without weights of which it is not known where they run
 	modules   []module
 	ignore    []string
 	note      string
@@ -336,7 +341,8 @@ func (d *describer) begins(state module, field func(*Layer) *string) bool {
 		l := &d.modules[i].Layer
 		if l.Recurrent() && *field(l) == "" {
 			*field(l) = *state.Weights
-			l.Note += "; its initial state is guessed by a name"
+			const why = "; initial states are guessed by their names"
+			l.Note = strings.TrimSuffix(l.Note, why) + why
 			return true
 		}
 	}
@@ -345,24 +351,28 @@ func (d *describer) begins(state module, field func(*Layer) *string) bool {
 
 // arrange puts the modules in an order in which they can run one after the other, and names those that no description can hold.
 func (d *describer) arrange() error {
-	if order := ordered(d.modules); order != nil {
-		d.modules = order
+	all := d.modules
+	if d.reorder() {
 		return d.refuse()
 	}
-	all := d.modules
 	d.leaveOut()
-	if err := d.refuse(); err != nil {
+	if err := d.refuse(); err != nil || d.reorder() {
 		return err
-	}
-	if order := ordered(d.modules); order != nil {
-		d.modules = order
-		return nil
 	}
 	if names := parallel(all); len(names) > 1 {
 		return unsupported("%s take the same input side by side; a description holds layers that run one after the other", some(names))
 	}
 	d.note = "The widths of the layers do not fit each other in any order: not known which of them run, and when."
 	return nil
+}
+
+func (d *describer) reorder() bool {
+	order, found := ordered(d.modules)
+	if found && order != nil {
+		d.modules = order
+		d.note = "The order of the layers is guessed by their widths; the file has another."
+	}
+	return found
 }
 
 // asides are parts of a checkpoint that a network does not use when it runs; the last ones beside an actor only.

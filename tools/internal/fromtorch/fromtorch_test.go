@@ -141,7 +141,7 @@ func TestGuesses(t *testing.T) {
 		{"an embedding", [][]torchtest.Tensor{{tensor("emb.weight", 100, 3)}, cell}, "!embedding (emb)", ""},
 		{"images", [][]torchtest.Tensor{{tensor("a.weight", 4, 3, 3, 3), tensor("b.weight", 4, 3, 3, 3)}}, "!conv2d (a, b)", ""},
 		{"branches", [][]torchtest.Tensor{lstm("a.", 3, 5), lstm("b.", 3, 4), linear("fc", 2, 9)}, "!a, b take the same input side by side", ""},
-		{"no layer", [][]torchtest.Tensor{{tensor("x", 3)}}, "!no tensor has", ""},
+		{"weights in two parts", [][]torchtest.Tensor{{tensor("c.weight_g", 4, 1), tensor("c.weight_v", 4, 3)}}, "!there are c.weight_g, c.weight_v", ""},
 	} {
 		a, err := Describe(file(t, torchtest.Zip("", slices.Concat(c.tensors...)...)))
 		if want, fails := strings.CutPrefix(c.want, "!"); fails {
@@ -153,6 +153,9 @@ func TestGuesses(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v", c.name, err)
 			continue
+		}
+		if reordered := strings.Contains(a.Note, "order of the layers is guessed"); reordered != (c.name == "in reverse order" || c.name == "an actor beside its critic") {
+			t.Errorf("%s: note %q", c.name, a.Note)
 		}
 		if got := text(a); got != c.want || strings.Join(a.Ignore, " ") != c.ignore {
 			t.Errorf("%s: %q without %q, want %q without %q", c.name, got, a.Ignore, c.want, c.ignore)
@@ -167,7 +170,11 @@ func TestGuesses(t *testing.T) {
 
 // TestSteps finds out how many steps a network takes from what a flattened width leaves of them.
 func TestSteps(t *testing.T) {
-	a, err := Describe(file(t, torchtest.Zip("", slices.Concat(lstm("rnn.", 3, 5), linear("fc", 2, 35))...)))
+	a, err := Describe(file(t, torchtest.Zip("", slices.Concat(lstm("rnn.", 6, 8), linear("a", 3, 8), linear("b", 2, 8))...)))
+	if err != nil || a.Steps != 0 || !strings.Contains(a.Note, "do not fit each other") {
+		t.Errorf("two heads: %+v, %v", a, err)
+	}
+	a, err = Describe(file(t, torchtest.Zip("", slices.Concat(lstm("rnn.", 3, 5), linear("fc", 2, 35))...)))
 	if err != nil || a.Steps != 7 || a.Layers[1].Order != "" {
 		t.Errorf("%+v, %v", a, err)
 	}

@@ -241,6 +241,9 @@ func (n *network) projected(l *Layer, level int, x *lower.Tensor, from *starts) 
 	case n.steps > 0:
 		return y, unsupported("projections (proj_size) of a network that takes several steps at once are not supported")
 	}
+	if err := n.tr.At(fmt.Sprintf("%sl%d", l.prefix(), level)); err != nil {
+		return y, err
+	}
 	wr, err := n.get(l, name.projection, 2)
 	if err != nil {
 		return y, err

@@ -20,10 +20,11 @@ var storageTypes = map[class]weights.Type{
 
 // constructors make the objects of the classes that may be called. None does more than keep its arguments.
 var constructors = map[class]func(args tuple) (any, error){
-	"collections.OrderedDict":            orderedDict,
-	"torch._utils._rebuild_tensor_v2":    rebuildTensor,
-	"torch._utils._rebuild_qtensor":      rebuildQuantised,
-	"torch._utils._rebuild_parameter":    firstArg,
+	"collections.OrderedDict":                    orderedDict,
+	"torch._utils._rebuild_tensor_v2":            rebuildTensor,
+	"torch._utils._rebuild_qtensor":              rebuildQuantised,
+	"torch._utils._rebuild_parameter":            firstArg,
+	"torch._utils._rebuild_parameter_with_state": firstArg,
 	"torch.Size":                         firstArg,
 	"torch.jit._pickle.build_tensorlist": firstArg,
 	"torch.jit._pickle.build_intlist":    firstArg,
