@@ -92,7 +92,11 @@ func evaluate(m *onnx.Model, s set, output string) (*onnx.Tensor, error) {
 		if x == nil || len(x.Dims) == 0 || len(x.F)+len(x.I) == 0 {
 			continue
 		}
-		y, err := (&attempt{model: m, set: s, vary: v, x: numbers(x), output: output}).run()
+		x = numbers(x)
+		if slices.ContainsFunc(x.F, func(f float32) bool { return f-f != 0 }) {
+			return nil, unsupported("input %q holds infinities or what is not a number, which a session refuses", v.Name)
+		}
+		y, err := (&attempt{model: m, set: s, vary: v, x: x, output: output}).run()
 		if err == nil || classify(err) == Failed {
 			return y, err
 		}

@@ -13,7 +13,7 @@ import (
 func init() {
 	operators["If"] = op("then_branch else_branch", 1, ifOp)
 	operators["Loop"] = op("body", 0, loop)
-	operators["Scan"] = op("body num_scan_inputs scan_input_axes scan_input_directions scan_output_axes scan_output_directions", 1, scan)
+	operators["Scan"] = op("body num_scan_inputs scan_input_axes scan_input_directions scan_output_axes scan_output_directions", 0, scan)
 }
 
 func (c *call) graph(name string) (*onnx.Graph, error) {
@@ -172,7 +172,7 @@ func scan(c *call) ([]*lower.Tensor, error) {
 	}
 	n := int(c.int("num_scan_inputs", 0))
 	states := len(c.in) - n
-	if c.opset < 9 || n < 1 || states < 0 || len(g.Outputs) < states || len(g.Inputs) != len(c.in) {
+	if c.opset < 9 || slices.Contains(c.in, nil) || n < 1 || states < 0 || len(g.Outputs) < states || len(g.Inputs) != len(c.in) {
 		return nil, unsupported("a Scan of opset 8, or one whose body does not fit")
 	}
 	s := scanning{call: c, body: g, states: states}

@@ -467,8 +467,10 @@ func pad(c *call) ([]*lower.Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	for ax := 0; axes == nil && ax < t.Rank(); ax++ {
-		axes = append(axes, int64(ax))
+	if axes == nil {
+		for ax := range t.Rank() {
+			axes = append(axes, int64(ax))
+		}
 	}
 	value := c.float("value", 0)
 	if v := c.arg(2); v != nil {

@@ -82,6 +82,8 @@ func (c *call) cast(t *lower.Tensor, to onnx.Type) (*lower.Tensor, error) {
 		}
 		k := chain{c: c}
 		return k.end(k.not(k.binary(lower.Equal, t, k.number(0))))
+	case t.Computed() && short && high < 127 && from != to:
+		return nil, unsupported("a cast of what is computed to an integer of %d to %d", low, high)
 	case to.Integer() && (t.Computed() || short):
 		k := chain{c: c}
 		if t = k.float(t); !from.Integer() {

@@ -8,13 +8,14 @@ import (
 	"github.com/recur-go/recur/runtime/format"
 )
 
-// align broadcasts two tensors to common axes and returns, for every element of the result, where it lies in each.
-func (tr *Tracer) align(a, b *Tensor) (axes []axis, ia, ib []int, err error) {
+// align broadcasts two tensors to common axes, with an element of each for every element of the result.
+func (tr *Tracer) align(a, b *Tensor) (x, y *Tensor, err error) {
+	var axes []axis
 	rank := max(len(a.axes), len(b.axes))
 	a, b = a.padded(rank), b.padded(rank)
 	for ax := range rank {
 		if a, b, err = tr.match(a, b, ax); err != nil {
-			return nil, nil, nil, err
+			return nil, nil, err
 		}
 	}
 	sa, sb := a.strides(), b.strides()
@@ -33,11 +34,12 @@ func (tr *Tracer) align(a, b *Tensor) (axes []axis, ia, ib []int, err error) {
 		}
 		axes = append(axes, wide)
 	}
-	if ia, err = tr.visit(na); err != nil {
-		return nil, nil, nil, err
+	ia, err := tr.visit(na)
+	if err != nil {
+		return nil, nil, err
 	}
-	ib, err = tr.visit(nb)
-	return axes, ia, ib, err
+	ib, err := tr.visit(nb)
+	return a.pick(axes, ia), b.pick(axes, ib), err
 }
 
 // strideIn is the stride of atom k of the wide axis in a tensor whose own axis is equal to it, or has no data along it.
@@ -131,11 +133,10 @@ func (tr *Tracer) Binary(op Arith, a, b *Tensor) (*Tensor, error) {
 	if (a.f == nil) != (b.f == nil) {
 		return nil, unsupported("a mix of integers and floats")
 	}
-	axes, ia, ib, err := tr.align(a, b)
+	a, b, err := tr.align(a, b)
 	if err != nil {
 		return nil, err
 	}
-	a, b = a.pick(axes, ia), b.pick(axes, ib)
 	if a.f != nil {
 		return floatOp(op, a, b)
 	}
@@ -151,11 +152,11 @@ func (tr *Tracer) withKnown(op Arith, a, b *Tensor) (*Tensor, error) {
 	if b, err = tr.ToFloat(b); err != nil {
 		return nil, err
 	}
-	axes, ia, ib, err := tr.align(a, b)
+	x, y, err := tr.align(a, b)
 	if err != nil {
 		return nil, err
 	}
-	if t, err := tr.affineOp(op, a.pick(axes, ia), b.pick(axes, ib)); t != nil || err != nil {
+	if t, err := tr.affineOp(op, x, y); t != nil || err != nil {
 		return t, err
 	}
 	return tr.special(op, a, b)
@@ -387,7 +388,7 @@ func scatter(sorted []Chan, pos []int) []Chan {
 	return out
 }
 
-func (tr *Tracer) perStep(c []Chan) bool { return tr.graph.Values[c[0].Value].PerStep }
+func (tr *Tracer) perStep(c []Chan) bool { return len(c) == 0 || tr.graph.Values[c[0].Value].PerStep }
 
 // mixed reports whether some of the channels are per step and others are not.
 func (tr *Tracer) mixed(c []Chan) bool {

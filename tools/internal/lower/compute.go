@@ -84,15 +84,13 @@ func (tr *Tracer) combine(op Arith, a, b *Tensor) (*Tensor, error) {
 	if b, err = tr.lifted(b, perStep); err != nil {
 		return nil, err
 	}
-	axes, ia, ib, err := tr.align(a, b)
-	if err != nil {
+	if a, b, err = tr.align(a, b); err != nil {
 		return nil, err
 	}
-	x, y := at(a.c, ia), at(b.c, ib)
-	if len(x) == 0 || tr.mixed(append(slices.Clone(x), y...)) {
+	if len(a.c) == 0 || tr.mixed(append(slices.Clone(a.c), b.c...)) {
 		return nil, unsupported("values of every step combined with one of the whole sequence, or no channels")
 	}
-	return &Tensor{axes: axes, c: tr.pairwise(kind, x, y)}, nil
+	return a.channels(tr.pairwise(kind, a.c, b.c)), nil
 }
 
 // pairwise emits an operation on two lists of channels, in an order that keeps the longer list as it lies in memory.
@@ -150,24 +148,25 @@ func (tr *Tracer) Select(cond, a, b *Tensor) (*Tensor, error) {
 			return nil, err
 		}
 	}
-	axes, idx, err := tr.alignAll(in[:])
+	aligned, err := tr.alignAll(in[0], in[1], in[2])
 	if err != nil {
 		return nil, err
 	}
 	var lists [][]Chan
 	var all []Chan
-	for i, t := range in {
-		lists = append(lists, at(t.c, idx[i]))
-		all = append(all, lists[i]...)
+	for _, t := range aligned {
+		lists = append(lists, t.c)
+		all = append(all, t.c...)
 	}
-	if len(lists[0]) == 0 || tr.mixed(all) {
+	if len(all) == 0 || tr.mixed(all) {
 		return nil, unsupported("a choice between values of every step and of the whole sequence")
 	}
 	n := len(lists[0])
 	for i := range lists {
 		lists[i] = period(lists[i])
 	}
-	return &Tensor{axes: axes, c: tr.emitAll(quant.Op{Kind: format.Select, Name: tr.name(format.Select)}, lists, n, perStep)}, nil
+	out := tr.emitAll(quant.Op{Kind: format.Select, Name: tr.name(format.Select)}, lists, n, perStep)
+	return aligned[0].channels(out), nil
 }
 
 // choose is Select by known conditions.
@@ -191,13 +190,13 @@ func (tr *Tracer) choose(cond, a, b *Tensor) (*Tensor, error) {
 	if (a.f == nil) != (b.f == nil) || (a.i == nil) != (b.i == nil) {
 		return nil, unsupported("a choice between different sorts of tensors")
 	}
-	axes, idx, err := tr.alignAll([]*Tensor{cond, a, b})
+	aligned, err := tr.alignAll(cond, a, b)
 	if err != nil {
 		return nil, err
 	}
-	yes, no := a.pick(axes, idx[1]), b.pick(axes, idx[2])
-	for k, i := range idx[0] {
-		if v, fixed := cond.i[i].Const(); !fixed || v != 0 {
+	yes, no := aligned[1], aligned[2]
+	for k, p := range aligned[0].i {
+		if v, fixed := p.Const(); !fixed || v != 0 {
 			continue
 		}
 		switch {
@@ -213,17 +212,17 @@ func (tr *Tracer) choose(cond, a, b *Tensor) (*Tensor, error) {
 }
 
 // alignAll is align for three tensors.
-func (tr *Tracer) alignAll(in []*Tensor) (axes []axis, idx [3][]int, err error) {
-	axes, ia, ib, err := tr.align(in[1], in[2])
+func (tr *Tracer) alignAll(a, b, c *Tensor) (out [3]*Tensor, err error) {
+	b, c, err = tr.align(b, c)
 	if err != nil {
-		return nil, idx, err
+		return out, err
 	}
-	axes, ic, iboth, err := tr.align(in[0], numbered(axes, len(ia)))
+	a, both, err := tr.align(a, numbered(b.axes, b.len()))
 	if err != nil {
-		return nil, idx, err
+		return out, err
 	}
-	idx[0], idx[1], idx[2] = ic, at(ia, iboth), at(ib, iboth)
-	return axes, idx, nil
+	at := both.numbers()
+	return [3]*Tensor{a, b.pick(a.axes, at), c.pick(a.axes, at)}, nil
 }
 
 // numbered stands for n different elements.
@@ -233,6 +232,16 @@ func numbered(axes []axis, n int) *Tensor {
 		t.i[i] = Int(int64(i))
 	}
 	return t
+}
+
+// numbers undoes numbered.
+func (t *Tensor) numbers() []int {
+	out := make([]int, len(t.i))
+	for k, p := range t.i {
+		n, _ := p.Const()
+		out[k] = int(n)
+	}
+	return out
 }
 
 // Reduction is what Reduce makes of many.
@@ -535,10 +544,11 @@ func (tr *Tracer) MatMul(a, b *Tensor) (*Tensor, error) {
 		return nil, unsupported("a product of %d by %d and %d by %d", m, k, k2, n)
 	}
 	lead := func(t *Tensor, size int) *Tensor { return numbered(t.axes[:len(t.axes)-2], t.len()/size) }
-	axes, ia, ib, err := tr.align(lead(a, m*k), lead(b, k*n))
+	la, lb, err := tr.align(lead(a, m*k), lead(b, k*n))
 	if err != nil {
 		return nil, err
 	}
+	ia, ib := la.numbers(), lb.numbers()
 	if err := tr.spend(int64(len(ia)) * int64(m*k+k*n+m*n)); err != nil {
 		return nil, err
 	}
@@ -552,5 +562,5 @@ func (tr *Tracer) MatMul(a, b *Tensor) (*Tensor, error) {
 	}
 	op := quant.Op{Kind: format.MatMul, Name: tr.name(format.MatMul), Dims: []int32{int32(len(ia)), int32(m), int32(k), int32(n)}}
 	out := tr.emitAll(op, [][]Chan{x, y}, len(ia)*m*n, perStep)
-	return &Tensor{axes: append(slices.Clone(axes), denseAxis(m), denseAxis(n)), c: out}, nil
+	return &Tensor{axes: append(slices.Clone(la.axes), denseAxis(m), denseAxis(n)), c: out}, nil
 }
