@@ -82,11 +82,28 @@ func div(c *call) ([]*lower.Tensor, error) {
 }
 
 func mod(c *call) ([]*lower.Tensor, error) {
-	a := lower.Mod
-	if c.int("fmod", 0) != 0 {
-		a = lower.Remainder
+	x, y := c.in[0], c.in[1]
+	remainder := c.int("fmod", 0) != 0
+	switch {
+	case x.Computed() || y.Computed():
+		return one(c.modulo(x, y, remainder))
+	case remainder:
+		return one(c.tr.Binary(lower.Remainder, x, y))
 	}
-	return one(c.tr.Binary(a, c.in[0], c.in[1]))
+	return one(c.tr.Binary(lower.Mod, x, y))
+}
+
+// modulo is x - y times their quotient, rounded down, or towards zero for the remainder.
+func (c *call) modulo(x, y *lower.Tensor, remainder bool) (*lower.Tensor, error) {
+	k := chain{c: c}
+	x, y = k.float(x), k.float(y)
+	q := k.quotient(x, y)
+	if remainder {
+		q = k.trunc(q)
+	} else {
+		q = k.unary(format.Floor, q)
+	}
+	return k.end(k.sub(x, k.mul(y, q)))
 }
 
 func not(c *call) ([]*lower.Tensor, error) {
@@ -184,11 +201,14 @@ func (c *call) limits(low, high *lower.Tensor) (lo, hi float32, ok bool) {
 
 // prelu is x above zero, and slope x below.
 func prelu(c *call) ([]*lower.Tensor, error) {
+	k := chain{c: c}
 	x, slope := c.in[0], c.in[1]
+	if c.opset < 7 { // one for each channel
+		slope = k.along(slope, min(1, x.Rank()), x.Rank())
+	}
 	if v, err := c.numbers(slope); err == nil && len(v) == 1 && slope.Rank() <= x.Rank() {
 		return one(c.tr.Unary(format.LeakyReLU, x, v[0]))
 	}
-	k := chain{c: c}
 	above := k.relu(x)
 	return one(k.end(k.add(above, k.mul(k.sub(x, above), slope))))
 }

@@ -248,21 +248,62 @@ func fusedMatMul(c *call) ([]*lower.Tensor, error) {
 	return one(k.end(k.scaled(y, c.float("alpha", 1))))
 }
 
-// einsum multiplies two tensors along named axes, of which each occurs once in an operand.
+// einsum sums products of one or two tensors along named axes, of which each occurs once in an operand.
 func einsum(c *call) ([]*lower.Tensor, error) {
 	equation := strings.ReplaceAll(c.string("equation", ""), " ", "")
 	left, out, explicit := strings.Cut(equation, "->")
 	terms := strings.Split(left, ",")
-	if !explicit || len(terms) != 2 || len(c.in) != 2 || c.in[1] == nil || strings.Contains(equation, ".") {
-		return nil, unsupported("the equation %q: only products of two tensors with a result that is written out", equation)
+	if !explicit {
+		out = einsumResult(left)
+	}
+	if len(terms) > 2 || len(c.in) != len(terms) || slices.Contains(c.in, nil) || strings.Contains(equation, ".") {
+		return nil, unsupported("the equation %q", equation)
 	}
 	e := einsumPlan{out: out, size: map[rune]lower.Poly{}}
+	k := chain{c: c}
+	in := slices.Clone(c.in)
 	for i, term := range terms {
-		if err := e.term(term, c.in[i]); err != nil {
+		if err := e.term(term, in[i]); err != nil {
 			return nil, err
 		}
+		in[i], terms[i] = k.summed(in[i], term, out+strings.Join(without(terms, i), ""))
 	}
-	return e.run(c, terms[0], terms[1])
+	if len(terms) == 1 {
+		if len(terms[0]) != len(out) {
+			return nil, unsupported("the equation %q", equation)
+		}
+		return one(k.end(k.transposed(in[0], terms[0], out)))
+	}
+	return e.run(&k, in, terms[0], terms[1])
+}
+
+// einsumResult is what an equation means without a result: the axes that occur once, in the order of the alphabet.
+func einsumResult(left string) (out string) {
+	for r := 'A'; r <= 'z'; r++ {
+		if strings.Count(left, string(r)) == 1 {
+			out += string(r)
+		}
+	}
+	return out
+}
+
+func without(s []string, i int) []string { return slices.Delete(slices.Clone(s), i, i+1) }
+
+// summed sums the axes of a term that nothing else has.
+func (k *chain) summed(t *lower.Tensor, term, others string) (*lower.Tensor, string) {
+	var axes []int
+	left := ""
+	for i, r := range term {
+		if strings.ContainsRune(others, r) {
+			left += string(r)
+		} else {
+			axes = append(axes, i)
+		}
+	}
+	if axes == nil {
+		return t, term
+	}
+	return k.do(func() (*lower.Tensor, error) { return k.c.tr.Reduce(lower.ReduceSum, t, axes, false) }), left
 }
 
 type einsumPlan struct {
@@ -284,7 +325,7 @@ func (e *einsumPlan) term(term string, t *lower.Tensor) error {
 }
 
 // run brings the operands into the form [shared, rows, inner] and [shared, inner, columns].
-func (e *einsumPlan) run(c *call, x, y string) ([]*lower.Tensor, error) {
+func (e *einsumPlan) run(k *chain, in []*lower.Tensor, x, y string) ([]*lower.Tensor, error) {
 	pick := func(from string, want func(r string) bool) (s string) {
 		for _, r := range from {
 			if want(string(r)) {
@@ -293,18 +334,17 @@ func (e *einsumPlan) run(c *call, x, y string) ([]*lower.Tensor, error) {
 		}
 		return s
 	}
-	in := strings.Contains
-	shared := pick(e.out, func(r string) bool { return in(x, r) && in(y, r) })
-	rows := pick(e.out, func(r string) bool { return in(x, r) && !in(y, r) })
-	columns := pick(e.out, func(r string) bool { return !in(x, r) && in(y, r) })
-	inner := pick(x, func(r string) bool { return in(y, r) && !in(e.out, r) })
-	if len(shared+rows+inner) != len(x) || len(shared+columns+inner) != len(y) || len(shared+rows+columns) != len(e.out) {
-		return nil, unsupported("a sum over an axis of one operand")
+	has := strings.Contains
+	shared := pick(e.out, func(r string) bool { return has(x, r) && has(y, r) })
+	rows := pick(e.out, func(r string) bool { return has(x, r) && !has(y, r) })
+	columns := pick(e.out, func(r string) bool { return !has(x, r) && has(y, r) })
+	inner := pick(x, func(r string) bool { return has(y, r) && !has(e.out, r) })
+	if len(shared+rows+columns) != len(e.out) {
+		return nil, unsupported("the result %q", e.out)
 	}
-	k := chain{c: c}
-	a := k.grouped(c.in[0], x, e, shared, rows, inner)
-	b := k.grouped(c.in[1], y, e, shared, inner, columns)
-	t := k.do(func() (*lower.Tensor, error) { return c.matrices(a, b) })
+	a := k.grouped(in[0], x, e, shared, rows, inner)
+	b := k.grouped(in[1], y, e, shared, inner, columns)
+	t := k.do(func() (*lower.Tensor, error) { return k.c.matrices(a, b) })
 	t = k.reshape(t, e.sizes(shared+rows+columns))
 	return one(k.end(k.transposed(t, shared+rows+columns, e.out)))
 }

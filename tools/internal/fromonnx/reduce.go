@@ -295,3 +295,108 @@ func globalLpPool(c *call) ([]*lower.Tensor, error) {
 	k := chain{c: c}
 	return one(k.norm(c.in[0], from(2, c.in[0].Rank()), c.int("p", 2)))
 }
+
+// position is the first position, or the last, of the largest element along an axis, or of the smallest.
+func position(r lower.Reduction) func(c *call) ([]*lower.Tensor, error) {
+	return func(c *call) ([]*lower.Tensor, error) {
+		ax, err := c.axis(0)
+		if err != nil {
+			return nil, err
+		}
+		k := chain{c: c}
+		y := k.position(r, c.in[0], ax, c.int("select_last_index", 0) != 0)
+		if c.int("keepdims", 1) == 0 {
+			y = k.do(func() (*lower.Tensor, error) { return c.tr.Squeeze(y, []int64{int64(ax)}) })
+		}
+		return one(k.end(y))
+	}
+}
+
+func (k *chain) position(r lower.Reduction, t *lower.Tensor, ax int, last bool) *lower.Tensor {
+	n, fixed := t.Shape()[ax].Const()
+	if !fixed && k.err == nil {
+		k.err = unsupported("a position along an axis of length %v", t.Shape()[ax])
+	}
+	found := k.binary(lower.Equal, t, k.reduce(r, t, []int{ax}))
+	at, other, choose := k.iota(n, ax, t.Rank()), k.number(float32(n)), lower.ReduceMin
+	if last {
+		other, choose = k.number(-1), lower.ReduceMax
+	}
+	return k.reduce(choose, k.do(func() (*lower.Tensor, error) { return k.c.tr.Select(found, at, other) }), []int{ax})
+}
+
+// hardmax is 1 at the first largest element and 0 elsewhere, along the axes that softmax is over.
+func hardmax(c *call) ([]*lower.Tensor, error) {
+	ax, err := c.axis(-1)
+	if err != nil {
+		return nil, err
+	}
+	if c.opset < 13 {
+		return nil, unsupported("Hardmax before opset 13")
+	}
+	k := chain{c: c}
+	at := k.position(lower.ReduceMax, c.in[0], ax, false)
+	n, _ := c.in[0].Shape()[ax].Const()
+	return one(k.end(k.binary(lower.Equal, at, k.iota(n, ax, c.in[0].Rank()))))
+}
+
+// cumSum is a product with a triangle of ones.
+func cumSum(c *call) ([]*lower.Tensor, error) {
+	at, err := c.ints("axis", 1)
+	if err != nil {
+		return nil, err
+	}
+	if len(at) != 1 {
+		return nil, fmt.Errorf("%d axes", len(at))
+	}
+	x := c.in[0]
+	ax, err := lower.AxisIndex(at[0], x.Rank())
+	if err != nil {
+		return nil, err
+	}
+	n, fixed := x.Shape()[ax].Const()
+	if !fixed || n < 1 || n > maxTriangle {
+		return nil, unsupported("a cumulative sum along an axis of length %v", x.Shape()[ax])
+	}
+	before := c.int("exclusive", 0)
+	w := make([]float32, n*n)
+	for i := range w {
+		to, from := int64(i)/n, int64(i)%n
+		if c.int("reverse", 0) != 0 {
+			to, from = from, to
+		}
+		if from <= to-before {
+			w[i] = 1
+		}
+	}
+	k := chain{c: c}
+	perm := make([]int64, x.Rank())
+	for i := range perm {
+		perm[i] = int64(i)
+	}
+	perm[ax], perm[len(perm)-1] = perm[len(perm)-1], perm[ax]
+	matrix := k.do(func() (*lower.Tensor, error) { return c.tr.Floats([]int64{n, n}, transposed(w, int(n), int(n))) })
+	t := k.product(k.transpose(k.float(x), perm), matrix)
+	return one(k.end(k.transpose(t, perm)))
+}
+
+const maxTriangle = 1 << 11
+
+func (k *chain) transpose(t *lower.Tensor, perm []int64) *lower.Tensor {
+	return k.do(func() (*lower.Tensor, error) { return k.c.tr.Transpose(t, perm) })
+}
+
+// meanVarianceNormalization is over the batch too, unless told otherwise.
+func meanVarianceNormalization(c *call) ([]*lower.Tensor, error) {
+	axes := []int{0, 2, 3}
+	if c.Attr("axes") != nil {
+		var err error
+		if axes, err = c.axes(); err != nil {
+			return nil, err
+		}
+	} else if c.in[0].Rank() != 4 {
+		return nil, fmt.Errorf("an input of %d dimensions", c.in[0].Rank())
+	}
+	k := chain{c: c}
+	return one(k.end(k.normalised(c.in[0], axes, 1e-9)))
+}

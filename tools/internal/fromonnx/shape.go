@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 
 	"github.com/recur-go/recur/tools/internal/lower"
 )
@@ -277,129 +276,6 @@ func slice(c *call) ([]*lower.Tensor, error) {
 	return one(t, nil)
 }
 
-func gather(c *call) ([]*lower.Tensor, error) {
-	ax, err := c.axis(0)
-	if err != nil {
-		return nil, err
-	}
-	return one(c.tr.Gather(c.in[0], ax, c.in[1]))
-}
-
-// picked gathers from the data as one row of elements, each of n: those at the given places, as a tensor of shape dims.
-func (c *call) picked(n int64, at []lower.Poly, dims []int64) ([]*lower.Tensor, error) {
-	k := chain{c: c}
-	rows := k.reshape(c.in[0], []lower.Poly{lower.Int(-1), lower.Int(n)})
-	t := k.do(func() (*lower.Tensor, error) { return c.tr.Gather(rows, 0, lower.Vector(at)) })
-	return one(k.end(k.reshape(t, lower.Lengths(dims))))
-}
-
-// known is the shape and the elements of an input of integers.
-func (c *call) indices(i int) (dims, v []int64, err error) {
-	p, err := c.tr.Known(c.in[i])
-	if err != nil {
-		return nil, nil, err
-	}
-	if v, err = constants("an index", p); err != nil {
-		return nil, nil, err
-	}
-	dims, err = constants("the shape of the indices", c.in[i].Shape())
-	return dims, v, err
-}
-
-// strides are those of the data, whose shape must be fixed.
-func (c *call) strides() (dims, strides []int64, err error) {
-	if dims, err = constants("the shape of the data", c.in[0].Shape()); err != nil {
-		return nil, nil, err
-	}
-	strides = make([]int64, len(dims))
-	step := int64(1)
-	for i := len(dims) - 1; i >= 0; i-- {
-		strides[i] = step
-		step *= dims[i]
-	}
-	return dims, strides, nil
-}
-
-// gatherElements takes, for each index, the element at the same place but for its position along the axis.
-func gatherElements(c *call) ([]*lower.Tensor, error) {
-	ax, err := c.axis(0)
-	if err != nil {
-		return nil, err
-	}
-	shape, v, err := c.indices(1)
-	if err != nil {
-		return nil, err
-	}
-	dims, strides, err := c.strides()
-	if err != nil {
-		return nil, err
-	}
-	if len(shape) != len(dims) {
-		return nil, fmt.Errorf("indices of %d dimensions for data of %d", len(shape), len(dims))
-	}
-	at := make([]lower.Poly, len(v))
-	for i, x := range v {
-		if x < -dims[ax] || x >= dims[ax] {
-			return nil, fmt.Errorf("index %d of an axis of length %d", x, dims[ax])
-		}
-		place, rest := (x+dims[ax])%dims[ax]*strides[ax], int64(i)
-		for d := len(dims) - 1; d >= 0; d-- {
-			p := rest % shape[d]
-			if d != ax {
-				if p >= dims[d] {
-					return nil, fmt.Errorf("indices of shape %v for data of shape %v", shape, dims)
-				}
-				place += p * strides[d]
-			}
-			rest /= shape[d]
-		}
-		at[i] = lower.Int(place)
-	}
-	return c.picked(1, at, shape)
-}
-
-// gatherND takes, for each row of indices, what lies at these positions of the first axes.
-func gatherND(c *call) ([]*lower.Tensor, error) {
-	shape, v, err := c.indices(1)
-	if err != nil {
-		return nil, err
-	}
-	dims, strides, err := c.strides()
-	if err != nil {
-		return nil, err
-	}
-	lead := int(c.int("batch_dims", 0))
-	if len(shape) == 0 || lead < 0 || lead >= len(shape) || lead > len(dims) || !slices.Equal(shape[:lead], dims[:lead]) {
-		return nil, fmt.Errorf("indices of shape %v for data of shape %v, %d of them batches", shape, dims, lead)
-	}
-	depth := int(shape[len(shape)-1])
-	if depth < 1 || lead+depth > len(dims) {
-		return nil, fmt.Errorf("rows of %d indices for data of shape %v", depth, dims)
-	}
-	size := strides[lead+depth-1]
-	batches := int64(1)
-	for _, d := range dims[:lead] {
-		batches *= d
-	}
-	rows := len(v) / depth
-	at := make([]lower.Poly, rows)
-	for r := range at {
-		place := int64(0)
-		if lead > 0 {
-			place = int64(r) / (int64(rows) / batches) * strides[lead-1]
-		}
-		for k, x := range v[r*depth : (r+1)*depth] {
-			n := dims[lead+k]
-			if x < -n || x >= n {
-				return nil, fmt.Errorf("index %d of an axis of length %d", x, n)
-			}
-			place += (x + n) % n * strides[lead+k]
-		}
-		at[r] = lower.Int(place / max(size, 1))
-	}
-	return c.picked(size, at, slices.Concat(shape[:len(shape)-1], dims[lead+depth:]))
-}
-
 func concat(c *call) ([]*lower.Tensor, error) {
 	ax, err := c.axis(0)
 	if err != nil {
@@ -591,7 +467,15 @@ func spaceToDepth(c *call) ([]*lower.Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.rearranged([]lower.Poly{n, dims[1], i(h / b), i(b), i(w / b), i(b)}, []int64{0, 3, 5, 1, 2, 4}, []lower.Poly{n, depth, i(h / b), i(w / b)})
+	from, to := []lower.Poly{n, dims[1], i(h / b), i(b), i(w / b), i(b)}, []lower.Poly{n, depth, i(h / b), i(w / b)}
+	switch mode := c.string("mode", "DCR"); mode {
+	case "DCR":
+		return c.rearranged(from, []int64{0, 3, 5, 1, 2, 4}, to)
+	case "CRD":
+		return c.rearranged(from, []int64{0, 1, 3, 5, 2, 4}, to)
+	default:
+		return nil, unsupported("the mode %q", mode)
+	}
 }
 
 // reverseSequence reverses an axis of fixed length, if all sequences have that length.

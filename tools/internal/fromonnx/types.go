@@ -21,12 +21,14 @@ func (c *call) outputType(i int) onnx.Type {
 			return a.T.Type
 		}
 		return onnx.Float
-	case "Shape", "Size":
+	case "Shape", "Size", "ArgMax", "ArgMin", "NonZero":
 		return onnx.Int64
 	case "Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual", "And", "Or", "Xor", "Not":
 		return onnx.Bool
 	case "Where":
 		return c.argType(1)
+	case "OneHot":
+		return c.argType(2)
 	case "QuantizeLinear":
 		return c.quantisedType()
 	case "DynamicQuantizeLinear":
