@@ -36,19 +36,20 @@ type roles struct {
 	batch, time int // axes of x
 }
 
-var stateName = regexp.MustCompile(`^([hc])_?\d*[nox]?\d*$`)
+var stateName = regexp.MustCompile(`^(h|c|hidden|cell)_?\d*_?(n|o|x|in|out)?\d*$`)
 
 // rolesOf finds out what the arrays mean by their names and shapes.
 func rolesOf(m meta, sets []set) (r roles, err error) {
 	r.outputs = map[string]output{}
 	for _, name := range m.Inputs {
 		t := sets[0].in[name]
-		state := stateName.FindStringSubmatch(name)
+		_, state := m.State[name]
+		state = state || stateName.MatchString(name)
 		switch {
 		case t == nil:
-		case state != nil && state[1] == "h":
+		case state && kindOf(name) == hiddenStates:
 			r.h = append(r.h, name)
-		case state != nil:
+		case state:
 			r.c = append(r.c, name)
 		case len(t.Dims) == 1 && r.lengths == "":
 			r.lengths = name
@@ -211,6 +212,7 @@ func (r roles) correct(a *fromtorch.Arch, m meta, sets []set) {
 		}
 	}
 	pools := []string{"last", "mean", "max"}
+	r.finalState(a, words, ops)
 	perStep := r.time < 0 // without time there is nothing to reduce
 	for _, o := range r.outputs {
 		perStep = perStep || o.kind == results && o.perStep
@@ -221,6 +223,17 @@ func (r roles) correct(a *fromtorch.Arch, m meta, sets []set) {
 	if end := r.end(sets, ops, between); end != "" && a.Layers[len(a.Layers)-1].Type != end {
 		a.Layers = append(a.Layers, fromtorch.Layer{Type: end})
 	}
+}
+
+// finalState lets a two-way layer put out its final states where an export has them: one that takes steps puts directions side by side
+// with Reshape.
+func (r roles) finalState(a *fromtorch.Arch, words, ops map[string]bool) {
+	i := slices.IndexFunc(a.Layers, func(l fromtorch.Layer) bool { return l.Type == "last" && l.Guessed() })
+	if i < 1 || !strings.Contains(a.Layers[i-1].Note, "two-way") || !words["hn"] && (ops == nil || ops["reshape"]) {
+		return
+	}
+	a.Layers[i-1].Output = "final"
+	a.Layers = slices.Delete(a.Layers, i, i+1)
 }
 
 // end is what follows the last layer with weights.

@@ -42,10 +42,12 @@ func (k torchCase) run(c checker) ([]Output, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, err := k.arch()
-	if err == nil && a == nil {
-		if a, err = fromtorch.Describe(f); err == nil {
-			r.correct(a, k.meta, sets)
+	n := network{file: f, roles: r}
+	n.arch, err = k.arch()
+	if err == nil && n.arch == nil {
+		if n.arch, err = fromtorch.Describe(f); err == nil {
+			r.correct(n.arch, k.meta, sets)
+			n.atOnce = n.arch.Steps == 0 && slices.ContainsFunc(n.arch.Layers, func(l fromtorch.Layer) bool { return l.Type == "conv1d" })
 		}
 	}
 	if err != nil {
@@ -58,7 +60,7 @@ func (k torchCase) run(c checker) ([]Output, error) {
 		for _, s := range sets {
 			if want := s.out[name]; want != nil {
 				compared = true
-				o.add(network{f, a, r}.check(c, k.allowed(f.Tensors, want), s, name, want))
+				o.add(n.check(c, k.allowed(f.Tensors, want), s, name, want))
 			}
 		}
 		if compared {
@@ -110,6 +112,7 @@ type network struct {
 	file *torchfile.File
 	arch *fromtorch.Arch
 	roles
+	atOnce bool // it takes as many steps at once as there are
 }
 
 // check returns the error of one output, over the sequences of a set.
@@ -170,6 +173,9 @@ func (n network) result(s set, k int, o output, x []float32) (result, error) {
 func (n network) started(s set, k int, o output) (*fromtorch.Arch, []*weights.Tensor, error) {
 	a := *n.arch
 	a.Layers = slices.Clone(a.Layers)
+	if n.atOnce {
+		_, a.Steps = n.input(s, k)
+	}
 	var cells []int
 	for i, l := range a.Layers {
 		if l.Recurrent() {

@@ -16,7 +16,7 @@ import (
 // TestTorch runs cases with what the suites have not; make.py beside them says what they are.
 func TestTorch(t *testing.T) {
 	cases, err := Find(filepath.Join("testdata", "torch"))
-	if err != nil || len(cases) != 4 {
+	if err != nil || len(cases) != 5 {
 		t.Fatalf("%d cases, %v", len(cases), err)
 	}
 	for _, c := range cases {
@@ -108,7 +108,7 @@ func ops(names ...any) map[string]any { return map[string]any{"17": names} }
 
 // TestCorrected puts into guesses what meta.json and the shapes of arrays tell.
 func TestCorrected(t *testing.T) {
-	guess := `{"layers":[{"type":"lstm","weights":"r"},{"type":"last","note":"guessed"},{"type":"linear","weights":"a"},{"type":"relu","note":"guessed"},
+	guess := `{"layers":[{"type":"lstm","weights":"r","note":"two-way"},{"type":"last","note":"guessed"},{"type":"linear","weights":"a"},{"type":"relu","note":"guessed"},
 		{"type":"linear","weights":"b"}]}`
 	for _, c := range []struct {
 		name  string
@@ -123,9 +123,12 @@ func TestCorrected(t *testing.T) {
 		{"operators", meta{Note: "not with ELU", Onnx: ops("LSTM", "ReduceMean", "Gemm", "Relu", "Sigmoid")}, []int64{1, 2}, []float32{3, 4},
 			"lstm mean linear relu linear sigmoid"},
 		{"no operator between", meta{Onnx: ops("LSTM", "ReduceMax", "Gemm")}, []int64{1, 2}, []float32{3, 4}, "lstm max linear linear"},
-		{"gates written out", meta{Onnx: ops("Split", "Sigmoid", "Tanh", "Gemm", "Relu")}, []int64{1, 2}, []float32{3, 4}, "lstm last linear relu linear"},
+		{"gates written out", meta{Onnx: ops("Split", "Sigmoid", "Tanh", "Gemm", "Relu", "Reshape")}, []int64{1, 2}, []float32{3, 4}, "lstm last linear relu linear"},
 		{"a distribution", meta{}, []int64{1, 2}, []float32{0.25, 0.75}, "lstm last linear relu linear softmax"},
 		{"its logarithm", meta{}, []int64{1, 2}, []float32{-0.6931472, -0.6931472}, "lstm last linear relu linear log_softmax"},
+		{"final states", meta{ID: "cls_hn"}, []int64{1, 2}, []float32{3, 4}, "lstm final linear relu linear"},
+		{"final states exported", meta{Onnx: ops("LSTM", "Gemm", "Relu")}, []int64{1, 2}, []float32{3, 4}, "lstm final linear relu linear"},
+		{"steps exported", meta{Onnx: ops("LSTM", "Gemm", "Relu", "Reshape")}, []int64{1, 2}, []float32{3, 4}, "lstm last linear relu linear"},
 	} {
 		a, err := fromtorch.Parse([]byte(guess))
 		if err != nil {
@@ -141,7 +144,7 @@ func TestCorrected(t *testing.T) {
 		r.correct(a, c.meta, sets)
 		var got []string
 		for _, l := range a.Layers {
-			got = append(got, l.Type)
+			got = append(got, strings.TrimSpace(l.Type+" "+l.Output))
 		}
 		if s := strings.Join(got, " "); s != c.want {
 			t.Errorf("%s: %s, want %s", c.name, s, c.want)

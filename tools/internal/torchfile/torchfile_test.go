@@ -167,6 +167,25 @@ func TestExtras(t *testing.T) {
 	}
 }
 
+// TestModules reads what an archive declares of its modules.
+func TestModules(t *testing.T) {
+	f, err := Read(load(t, filepath.Join("..", "conformance", "testdata", "torch", "scripted", "script.pt")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string][3]string{"conv.0": {"torch.nn.modules.conv.Conv1d", "stride", "(2,)"}, "conv.1": {"torch.nn.modules.batchnorm.BatchNorm1d", "affine", "True"},
+		"conv.2": {"torch.nn.modules.activation.ELU", "alpha", "0.5"}, "head": {"torch.nn.modules.container.Sequential", "training", ""}}
+	for _, m := range f.Modules {
+		if w, ok := want[m.Name]; ok && (m.Class != w[0] || m.Constants[w[1]] != w[2]) {
+			t.Errorf("%+v, want %q", m, w)
+		}
+		delete(want, m.Name)
+	}
+	if len(want) > 0 || len(f.Modules) != 13 || f.Modules[0].Name != "" {
+		t.Errorf("%d modules, without %v", len(f.Modules), want)
+	}
+}
+
 func TestRefused(t *testing.T) {
 	for want, build := range map[string]func(p *torchtest.Pickle){
 		`"os.system" is not allowed`:       func(p *torchtest.Pickle) { p.Class("os", "system").Op("(").Text("true").Op("tR") },

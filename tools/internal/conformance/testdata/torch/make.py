@@ -118,3 +118,16 @@ class Scripted(nn.Module):
 
 
 case("scripted", Scripted(), torch.randn(2, 22, 3), ["y"], script=True)
+
+
+class Guessed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.rnn, self.fc = nn.Conv1d(3, 4, 3, padding=1), nn.GRU(4, 5, batch_first=True), nn.Linear(5, 3)
+
+    def forward(self, x):
+        y = torch.relu(self.conv(x.transpose(1, 2))).transpose(1, 2)
+        return self.fc(self.rnn(y)[0][:, -1]).softmax(-1)
+
+
+case("guessed", Guessed(), torch.randn(2, 9, 3), ["y"])
