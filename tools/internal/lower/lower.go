@@ -27,16 +27,17 @@ func unsupported(f string, args ...any) error { return &Unsupported{fmt.Sprintf(
 
 // Tracer builds a graph.
 type Tracer struct {
-	graph  quant.Graph
-	steps  Poly // the length of time: constant, or a symbol
-	pooled map[pooling]Chan
-	consts map[constChan]Chan
-	stored map[int][]Chan // what the states, by value, are set to
-	apart  map[Chan]bool  // cells that stay apart: see mergeSteps
-	atOnce bool           // a call sees the whole input, so that nothing carries over to the next but a State
-	names  map[string]int
-	node   string
-	budget int64
+	graph    quant.Graph
+	steps    Poly // the length of time: constant, or a symbol
+	pooled   map[pooling]Chan
+	consts   map[constChan]Chan
+	gathered map[listKey]gathered
+	stored   map[int][]Chan // what the states, by value, are set to
+	apart    map[Chan]bool  // cells that stay apart: see mergeSteps
+	atOnce   bool           // a call sees the whole input, so that nothing carries over to the next but a State
+	names    map[string]int
+	node     string
+	budget   int64
 }
 
 // Chan is one channel of a value of the graph.
@@ -61,7 +62,7 @@ const (
 // budget elements in all.
 func NewTracer(sizes []int64, roles []Role, budget int64) (*Tracer, *Tensor, error) {
 	tr := &Tracer{atOnce: !slices.Contains(roles, Time) && !slices.Contains(roles, Batch),
-		steps: Int(1), pooled: map[pooling]Chan{}, consts: map[constChan]Chan{}, stored: map[int][]Chan{}, apart: map[Chan]bool{}, names: map[string]int{}, budget: budget}
+		steps: Int(1), pooled: map[pooling]Chan{}, consts: map[constChan]Chan{}, stored: map[int][]Chan{}, gathered: map[listKey]gathered{}, apart: map[Chan]bool{}, names: map[string]int{}, budget: budget}
 	x := &Tensor{}
 	width := int64(1)
 	for i, size := range sizes {
@@ -151,21 +152,36 @@ func (tr *Tracer) each(op quant.Op, in []Chan, perStep bool) []Chan {
 	return out
 }
 
-// contiguous brings channels together in one range of one value: few ranges by copies, most of which are removed in the end.
+// contiguous brings channels together in one range of one value. Few whole results are copied, since the operations that make them can write
+// to that range instead; other channels are gathered.
 func (tr *Tracer) contiguous(in []Chan) []Chan {
 	r := refs(in)
 	if len(r) == 1 {
 		return in
 	}
-	if len(r) > maxRefs {
+	if len(r) > maxRefs || slices.ContainsFunc(r, func(r format.Ref) bool { return !tr.result(r) }) {
 		return tr.gather(in)
 	}
 	op := quant.Op{Kind: format.Affine, Name: tr.name(format.Affine) + ".copy", Scale: ones(len(in)), Shift: make([]float32, len(in))}
 	return tr.each(op, in, tr.perStep(in))
 }
 
+// result reports whether a range is all that one operation writes.
+func (tr *Tracer) result(r format.Ref) bool {
+	for _, op := range slices.Backward(tr.graph.Ops) {
+		if op.Out == r && op.Kind != format.Store {
+			return true
+		}
+	}
+	return false
+}
+
 // gather reads, of every value, the range of channels that it needs.
 func (tr *Tracer) gather(in []Chan) []Chan {
+	key := listKey{in[0], in[len(in)-1], len(in)}
+	if g, ok := tr.gathered[key]; ok && slices.Equal(g.in, in) {
+		return g.out
+	}
 	spans := map[int]*format.Ref{}
 	op := quant.Op{Kind: format.Gather, Name: tr.name(format.Gather) + ".gather", Index: make([]int32, len(in))}
 	for _, c := range in {
@@ -189,7 +205,16 @@ func (tr *Tracer) gather(in []Chan) []Chan {
 	}
 	out := tr.value(len(in), tr.perStep(in))
 	tr.append(op, out)
+	tr.gathered[key] = gathered{in, out}
 	return out
+}
+
+// gathered is a list of channels that has been brought together, so that the next who wants it finds it.
+type gathered struct{ in, out []Chan }
+
+type listKey struct {
+	first, last Chan
+	length      int
 }
 
 // emitAll adds an operation over several lists of channels.

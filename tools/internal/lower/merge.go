@@ -16,9 +16,11 @@ func (tr *Tracer) mergeSteps(out []Chan) []Chan {
 			return out
 		}
 		before := slices.Clone(tr.graph.Ops)
+		clear(tr.gathered)
 		moved := tr.merge(chain)
 		if !tr.sort() {
 			tr.graph.Ops = before
+			clear(tr.gathered)
 			tr.apart[chainKey(before[chain[0]])] = true
 			continue
 		}

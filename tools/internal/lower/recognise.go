@@ -519,6 +519,7 @@ func (r *recogniser) rewrite() (moved map[Chan]Chan) {
 	moved = map[Chan]Chan{}
 	g := &r.tr.graph
 	g.Ops = nil
+	clear(r.tr.gathered) // what lies there may come later than it is wanted now
 	for i, op := range r.ops {
 		for _, w := range at[i] {
 			r.emit(w, moved)
