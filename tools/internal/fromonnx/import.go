@@ -306,7 +306,8 @@ func layouts(rank int) [][]lower.Role {
 	return append(all, rest(lower.Batch), rest())
 }
 
-// lower traces the program under every layout until one works. If none does, the error is of the one that came furthest.
+// lower traces the program under every layout until one works. If none does, the error is of the one that came furthest, and among
+// these of the last, which asks least of the model.
 func (p *program) lower() (*quant.Graph, Layout, error) {
 	var best error
 	furthest := -2
@@ -322,7 +323,7 @@ func (p *program) lower() (*quant.Graph, Layout, error) {
 		if err == nil {
 			return g, Layout{roles, output, p.states}, nil
 		}
-		if progress > furthest {
+		if progress > furthest || progress == furthest && progress >= 0 {
 			best, furthest = err, progress
 		}
 	}

@@ -138,7 +138,10 @@ func (tr *Tracer) convolve(l *layout, w []float32, outputs, groups int, bias []f
 	}
 	_, outs, kernel := win.Points()
 	in := l.channels / groups
-	if outputs < 1 || outputs%groups != 0 || len(w) != outputs*in*kernel || bias != nil && len(bias) != outputs || outs*outputs > maxWidth {
+	if outputs > 0 && outs > maxWidth/outputs {
+		return nil, unsupported("a convolution with %d times %d outputs, more than %d: too large a network for one step", outs, outputs, maxWidth)
+	}
+	if outputs < 1 || outputs%groups != 0 || len(w) != outputs*in*kernel || bias != nil && len(bias) != outputs {
 		return nil, unsupported("a convolution of %d weights from %d to %d channels in %d groups", len(w), l.channels, outputs, groups)
 	}
 	if err := tr.spend(int64(len(w))); err != nil {
