@@ -53,7 +53,7 @@ func wants(t *testing.T, got []float32, want []float64) {
 		t.Fatalf("%d values, want %d", len(got), len(want))
 	}
 	for i := range got {
-		if !(math.Abs(float64(got[i])-want[i]) <= tolerance) {
+		if !(math.Abs(float64(got[i])-want[i]) <= tolerance*math.Max(1, math.Abs(want[i]))) {
 			t.Fatalf("value %d: got %v, want %v", i, got[i], want[i])
 		}
 	}

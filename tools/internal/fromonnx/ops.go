@@ -118,7 +118,7 @@ var operators = map[string]operator{
 	"com.microsoft::DequantizeLinear":      op(quantiseAttrs, 2, dequantizeLinear),
 	"com.microsoft::DynamicQuantizeMatMul": op("", 3, dynamicQuantizeMatMul),
 	"com.microsoft::MatMulIntegerToFloat":  op("", 4, matMulIntegerToFloat),
-	"com.microsoft::DynamicQuantizeLSTM":   op(recurrentAttrs+" input_forget", 12, dynamicQuantizeLSTM),
+	"com.microsoft::DynamicQuantizeLSTM":   op(recurrentAttrs+" input_forget", 3, dynamicQuantizeLSTM),
 
 	"LSTM": op(recurrentAttrs+" input_forget", 3, lstm),
 	"GRU":  op(recurrentAttrs+" linear_before_reset", 3, gru),

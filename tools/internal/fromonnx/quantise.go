@@ -263,6 +263,9 @@ func qLinearConv(c *call) ([]*lower.Tensor, error) {
 // imitated: what comes out lies closer to the network before it was quantised.
 func dynamicQuantizeLSTM(c *call) ([]*lower.Tensor, error) {
 	k := chain{c: c}
+	if c.arg(8) == nil || c.arg(10) == nil {
+		return nil, fmt.Errorf("the scales of the weights are missing")
+	}
 	w := k.gateWeights(c.in[1], c.in[8], c.arg(9))
 	r := k.gateWeights(c.in[2], c.in[10], c.arg(11))
 	if k.err != nil {

@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -175,4 +176,48 @@ func TestUnknownElementType(t *testing.T) {
 func FuzzRead(f *testing.F) {
 	f.Add(encoded())
 	f.Fuzz(func(t *testing.T, b []byte) { _, _ = Read(b) })
+}
+
+// Numbers of less than a byte lie several in one, and the last byte may be filled in part.
+func TestNarrowTypes(t *testing.T) {
+	nan := float32(math.NaN())
+	for _, c := range []struct {
+		typ    Type
+		bytes  []byte
+		ints   []int64
+		floats []float32
+	}{
+		{Uint4, []byte{0xf1, 0x07}, []int64{1, 15, 7}, nil},
+		{Int4, []byte{0xf1, 0x08}, []int64{1, -1, -8}, nil},
+		{Uint2, []byte{0b11_10_01_00, 0b01}, []int64{0, 1, 2, 3, 1}, nil},
+		{Int2, []byte{0b11_10_01_00}, []int64{0, 1, -2, -1}, nil},
+		{Float4E2M1, []byte{0x21, 0xf7}, nil, []float32{0.5, 1, 6, -6}},
+		{Float8E4M3FN, []byte{0x38, 0x01, 0xfe, 0x7f}, nil, []float32{1, 0x1p-9, -448, nan}},
+		{Float8E4M3FNUZ, []byte{0x40, 0x01, 0xff, 0x80}, nil, []float32{1, 0x1p-10, -240, nan}},
+		{Float8E5M2, []byte{0x3c, 0x01, 0xfb, 0x7c}, nil, []float32{1, 0x1p-16, -57344, float32(math.Inf(1))}},
+		{Float8E5M2FNUZ, []byte{0x40, 0x01, 0xff, 0x80}, nil, []float32{1, 0x1p-17, -57344, nan}},
+	} {
+		n := len(c.ints) + len(c.floats)
+		head := join(integer(1, uint64(n)), integer(2, uint64(c.typ)))
+		typed := head
+		for _, b := range c.bytes {
+			typed = join(typed, integer(5, uint64(b)))
+		}
+		for form, b := range map[string][]byte{"raw": join(head, message(9, c.bytes)), "typed": typed} {
+			got, err := ReadTensor(b)
+			if err != nil {
+				t.Fatalf("type %d, %s: %v", c.typ, form, err)
+			}
+			if !reflect.DeepEqual(got.I, c.ints) || !sameFloats(got.F, c.floats) {
+				t.Errorf("type %d, %s: got %v %v, want %v %v", c.typ, form, got.I, got.F, c.ints, c.floats)
+			}
+		}
+		if _, err := ReadTensor(join(head, message(9, append(c.bytes, 0)))); err == nil {
+			t.Errorf("type %d: a byte too many is no error", c.typ)
+		}
+	}
+}
+
+func sameFloats(a, b []float32) bool {
+	return slices.EqualFunc(a, b, func(x, y float32) bool { return x == y || x != x && y != y })
 }
