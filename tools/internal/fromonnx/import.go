@@ -656,6 +656,8 @@ func known(tr *lower.Tracer, t *onnx.Tensor) (*lower.Tensor, error) {
 	return nil, unsupported("constant %q has an element type that is not supported (%d)", t.Name, t.Type)
 }
 
+const maxRank = 64
+
 func (e *env) node(n *onnx.Node) error {
 	op, ok := operators[opName(n)]
 	if !ok {
@@ -696,6 +698,9 @@ func (e *env) node(n *onnx.Node) error {
 	for i, name := range n.Outputs {
 		r := result{err: unsupported("its output %d is not supported", i)}
 		if i < len(out) && out[i] != nil {
+			if out[i].Rank() > maxRank {
+				return unsupported("a tensor of more than %d dimensions", maxRank)
+			}
 			r = result{t: out[i], typ: c.outputType(i)}
 		}
 		if r.err != nil {

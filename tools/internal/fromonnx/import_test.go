@@ -1,15 +1,12 @@
 package fromonnx
 
 import (
-	"bytes"
 	"errors"
-	"fmt"
 	"math"
 	"math/rand"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/recur-go/recur/runtime/format"
 	"github.com/recur-go/recur/tools/internal/lower"
@@ -425,89 +422,4 @@ func TestErrorKind(t *testing.T) {
 	if !errors.As(err, &e) || e.Op != "TopK" || e.Node != "n_TopK" || !errors.As(err, &u) {
 		t.Errorf("got %#v", err)
 	}
-}
-
-// damaged are models with most of what the importer knows, small.
-func damaged() [][]byte {
-	rnd := rand.New(rand.NewSource(8))
-	l := (&layerRef{op: "LSTM", dirs: []bool{false, true}, in: 2, hid: 2}).random(rnd, "bphc")
-	g := (&layerRef{op: "GRU", dirs: []bool{true}, in: 4, hid: 2}).random(rnd, "bh")
-	a := newModel(13).input("x", -1, -2, 2).layer(l, "x", "y", "h").
-		node("Transpose", n("y"), n("yt"), intsAttr("perm", 0, 2, 1, 3)).ints("s", 0, 0, -1).node("Reshape", n("yt", "s"), n("yr")).
-		layer(g, "yr", "z", "zh").ints("one", 1).node("Squeeze", n("z", "one"), n("zs")).scalar("at", -1).
-		node("Gather", n("zs", "at"), n("last")).floats("w", []float32{1, 2, 3, 4, 5, 6}, 2, 3).floats("b", []float32{1, 2, 3}, 3).
-		node("Gemm", n("last", "w", "b"), n("o")).node("Softmax", n("o"), n("out")).output("out")
-	b := newModel(11).input("x", 1, 5, 2).node("Shape", n("x"), n("d")).scalar("i", 1).node("Gather", n("d", "i"), n("T")).
-		ints("ax", 0).node("Unsqueeze", n("T"), n("T1"), intsAttr("axes", 0)).ints("one", 1).
-		node("Concat", n("one", "T1", "one"), n("ks"), intAttr("axis", 0)).node("ConstantOfShape", n("ks"), n("k")).
-		node("Add", n("x", "k"), n("xa")).node("ReduceMax", n("xa"), n("m"), intsAttr("axes", 1)).
-		node("Split", n("m"), n("p", "q"), intAttr("axis", 2)).node("Concat", n("q", "p"), n("c"), intAttr("axis", 2)).
-		ints("from", 1).ints("to", 9).node("Slice", n("c", "from", "to", "one"), n("e")).node("Tanh", n("c"), n("out")).output("out")
-	return [][]byte{onnxtest.Encode(&a.Model), onnxtest.Encode(&b.Model)}
-}
-
-// load reads and imports, however damaged the bytes are.
-func load(b []byte) error {
-	m, err := onnx.Read(b)
-	if err == nil {
-		_, err = Import(m, Options{})
-	}
-	return err
-}
-
-func TestDamaged(t *testing.T) {
-	rnd := rand.New(rand.NewSource(9))
-	for _, b := range damaged() {
-		if err := load(b); err != nil {
-			t.Fatal(err)
-		}
-		for k := range b {
-			_ = load(b[:k])
-		}
-		for range 10000 {
-			c := bytes.Clone(b)
-			c[rnd.Intn(len(c))] = byte(rnd.Intn(256))
-			start := time.Now()
-			_ = load(c)
-			if d := time.Since(start); d > time.Second {
-				t.Fatalf("took %v: %x", d, c)
-			}
-		}
-	}
-}
-
-// Models that would grow without bound while they are traced.
-func TestBudget(t *testing.T) {
-	m := newModel(13).input("x", -1, 1<<12)
-	last := "x"
-	for i := range 5000 {
-		next := fmt.Sprint("t", i)
-		m.node("Concat", n(last, last), n(next), intAttr("axis", 1))
-		last = next
-	}
-	start := time.Now()
-	_, err := Import(&m.output(last).Model, Options{})
-	if err == nil || !strings.Contains(err.Error(), "too large") {
-		t.Errorf("got %v", err)
-	}
-	m = newModel(13).input("x", -1, 1<<12)
-	last = "x"
-	for i := range 20000 {
-		next := fmt.Sprint("t", i)
-		m.node("Tanh", n(last), n(next))
-		last = next
-	}
-	if _, err = Import(&m.output(last).Model, Options{}); err == nil || !strings.Contains(err.Error(), "too large") {
-		t.Errorf("got %v", err)
-	}
-	if d := time.Since(start); d > time.Second {
-		t.Errorf("took %v", d)
-	}
-}
-
-func FuzzImport(f *testing.F) {
-	for _, b := range damaged() {
-		f.Add(b)
-	}
-	f.Fuzz(func(t *testing.T, b []byte) { _ = load(b) })
 }

@@ -195,8 +195,11 @@ func (c *call) replaced(n int64, places []lower.Poly) ([]*lower.Tensor, error) {
 		return nil, k.err
 	}
 	count, fixed := both[0].Shape()[0].Const()
-	if !fixed || count > maxRange*maxRange/1024 {
+	if !fixed {
 		return nil, unsupported("a replacement in %v rows", both[0].Shape()[0])
+	}
+	if err := c.tr.Spend(count); err != nil {
+		return nil, err
 	}
 	at := make([]lower.Poly, count)
 	for i := range at {
@@ -218,6 +221,9 @@ func nonZero(c *call) ([]*lower.Tensor, error) {
 	}
 	dims, strides, err := c.strides()
 	if err != nil {
+		return nil, err
+	}
+	if err := c.tr.Spend(int64(len(v)) * int64(len(dims))); err != nil {
 		return nil, err
 	}
 	rows := make([][]int64, len(dims))

@@ -111,14 +111,18 @@ func transposed(m []float32, rows, cols int) []float32 {
 	return out
 }
 
-const maxProduct = 1 << 26 // multiplications of constants
+// perElement is how many multiplications of constants cost as much as an element that is rearranged.
+const perElement = 16
 
 // constantProduct is a product of known matrices, summed in float64.
 func (c *call) constantProduct(a, b *lower.Tensor) (*lower.Tensor, error) {
 	x, m, inner := c.matrix(a, a.Rank())
 	y, rows, n := c.matrix(b, b.Rank())
-	if x == nil || y == nil || inner != rows || a.Rank() != 2 || b.Rank() != 2 || m*inner*n > maxProduct {
+	if x == nil || y == nil || inner != rows || a.Rank() != 2 || b.Rank() != 2 {
 		return nil, unsupported("a product of constants of shape %v and %v", a.Shape(), b.Shape())
+	}
+	if err := c.tr.Spend(int64(m) * (int64(inner)*int64(n)/perElement + int64(n))); err != nil {
+		return nil, err
 	}
 	out := make([]float32, 0, m*n)
 	for r := range m {

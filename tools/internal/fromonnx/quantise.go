@@ -56,8 +56,11 @@ func (c *call) spread(p, x *lower.Tensor) (*lower.Tensor, error) {
 		return k.end(k.along(p, ax, x.Rank()))
 	}
 	length, fixed := x.Shape()[ax].Const()
-	if !fixed || block < 0 || p.Rank() != x.Rank() || length > maxRange*maxRange {
+	if !fixed || block < 0 || p.Rank() != x.Rank() {
 		return nil, unsupported("blocks of %d along an axis of length %v", block, x.Shape()[ax])
+	}
+	if err := c.tr.Spend(length); err != nil {
+		return nil, err
 	}
 	at := make([]lower.Poly, length)
 	for i := range at {

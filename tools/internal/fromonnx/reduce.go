@@ -358,6 +358,9 @@ func cumSum(c *call) ([]*lower.Tensor, error) {
 	if !fixed || n < 1 || n > maxTriangle {
 		return nil, unsupported("a cumulative sum along an axis of length %v", x.Shape()[ax])
 	}
+	if err := c.tr.Spend(n * n); err != nil {
+		return nil, err
+	}
 	before := c.int("exclusive", 0)
 	w := make([]float32, n*n)
 	for i := range w {

@@ -70,7 +70,10 @@ func size(c *call) ([]*lower.Tensor, error) {
 	return one(c.tr.Reshape(lower.Vector([]lower.Poly{n}), nil, false))
 }
 
-const maxRange = 1 << 16
+const (
+	maxRange   = 1 << 16
+	perInteger = 4 // integers that may depend on the length of the input take more memory than floats
+)
 
 func rangeOp(c *call) ([]*lower.Tensor, error) {
 	for _, t := range c.in[:3] {
@@ -92,7 +95,11 @@ func rangeOp(c *call) ([]*lower.Tensor, error) {
 	if v[2] == 0 || max(v[0], -v[0], v[1], -v[1], v[2], -v[2]) > maxRange {
 		return nil, unsupported("a range from %d to %d by %d", v[0], v[1], v[2])
 	}
-	out := []lower.Poly{}
+	count := max((v[1]-v[0])/v[2], 0) + 1
+	if err := c.tr.Spend(perInteger * count); err != nil {
+		return nil, err
+	}
+	out := make([]lower.Poly, 0, count)
 	for x := v[0]; v[2] > 0 && x < v[1] || v[2] < 0 && x > v[1]; x += v[2] {
 		out = append(out, lower.Int(x))
 	}
@@ -388,8 +395,11 @@ func trilu(c *call) ([]*lower.Tensor, error) {
 	if len(k) == 0 {
 		k = []int64{0}
 	}
-	if dims[0] > maxRange || dims[1] > maxRange || dims[0]*dims[1] > maxRange*maxRange/1024 {
+	if dims[0] > maxRange || dims[1] > maxRange {
 		return nil, unsupported("a triangle of shape %v", dims)
+	}
+	if err := c.tr.Spend(dims[0] * dims[1]); err != nil {
+		return nil, err
 	}
 	keep := make([]int64, dims[0]*dims[1])
 	for i := range keep {

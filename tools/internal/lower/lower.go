@@ -95,9 +95,14 @@ func length(size int64, symbol Poly) Poly {
 
 // At says which node of the foreign graph is being traced; operations get its name. It fails if the nodes before were too much.
 func (tr *Tracer) At(node string) error {
-	tr.node = node
+	tr.node = node[:min(len(node), maxName)]
 	return tr.spend(0)
 }
+
+const maxName = 256
+
+// Spend takes n elements from the budget, before an importer makes as many of its own.
+func (tr *Tracer) Spend(n int64) error { return tr.spend(n) }
 
 func (tr *Tracer) name(kind format.Kind) string {
 	if tr.node == "" {

@@ -186,10 +186,12 @@ func (tr *Tracer) ConvTranspose(x *Tensor, w []float32, outputs, groups int, bia
 	}
 	kernel := 1
 	for _, s := range slide {
-		if s.Kernel < 1 || s.Stride < 1 || max(s.Kernel, s.Stride, s.Dilation, s.Pad, s.End, s.Extra) > maxWidth {
+		if s.Kernel < 1 || s.Stride < 1 || s.Pad < 0 || s.End < 0 || max(s.Kernel, s.Stride, s.Dilation, s.Pad, s.End, s.Extra) > maxWidth {
 			return nil, unsupported("a window %+v", s)
 		}
-		kernel *= s.Kernel
+		if kernel *= s.Kernel; kernel > maxWidth {
+			return nil, unsupported("a window %+v", slide)
+		}
 	}
 	if len(slide) != len(l.sizes) || groups < 1 || l.channels%groups != 0 || outputs%groups != 0 || len(w) != l.channels*outputs/groups*kernel {
 		return nil, unsupported("a transposed convolution of %d weights from %d to %d channels in %d groups", len(w), l.channels, outputs, groups)
@@ -200,18 +202,21 @@ func (tr *Tracer) ConvTranspose(x *Tensor, w []float32, outputs, groups int, bia
 	for i, s := range slide {
 		d := max(s.Dilation, 1)
 		reach := (s.Kernel - 1) * d
-		for p := -(reach - s.Pad); p < (l.sizes[i]-1)*s.Stride+1+reach-s.End+s.Extra; p++ {
+		from, to := s.Pad-reach, (l.sizes[i]-1)*s.Stride+1+reach-s.End+s.Extra
+		if to-from > maxWidth {
+			return nil, unsupported("a transposed convolution over %d points", to-from)
+		}
+		for p := from; p < to; p++ {
 			at := -1
 			if p >= 0 && p%s.Stride == 0 && p/s.Stride < l.sizes[i] {
 				at = p / s.Stride
 			}
 			positions[i] = append(positions[i], at)
 		}
-		total *= len(positions[i])
+		if total *= len(positions[i]); total > maxWidth {
+			return nil, unsupported("a transposed convolution over %d channels", total)
+		}
 		plain[i] = Sliding{Kernel: s.Kernel, Stride: 1, Dilation: d}
-	}
-	if total > maxWidth {
-		return nil, unsupported("a transposed convolution over %d channels", total)
 	}
 	if err := tr.spread(l, positions); err != nil {
 		return nil, err
