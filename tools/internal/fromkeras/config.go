@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/recur-go/recur/tools/internal/lower"
 )
@@ -15,193 +14,243 @@ func unsupported(f string, args ...any) error {
 
 // config holds those parameters of layers that bear on what they compute. What Keras leaves out has its default.
 type config struct {
-	Name                string          `json:"name"`
-	BatchInputShape     []*int          `json:"batch_input_shape"` // Keras 2
-	BatchShape          []*int          `json:"batch_shape"`       // Keras 3
-	Units               int             `json:"units"`
-	Activation          json.RawMessage `json:"activation"`
-	RecurrentActivation json.RawMessage `json:"recurrent_activation"`
-	UseBias             *bool           `json:"use_bias"`
-	ReturnSequences     bool            `json:"return_sequences"`
-	ReturnState         bool            `json:"return_state"`
-	GoBackwards         bool            `json:"go_backwards"`
-	TimeMajor           bool            `json:"time_major"`
-	ResetAfter          bool            `json:"reset_after"`
-	Layer               json.RawMessage `json:"layer"` // parsed when used, so that nesting costs nothing
-	BackwardLayer       json.RawMessage `json:"backward_layer"`
-	MergeMode           *string         `json:"merge_mode"`
-	Epsilon             *float64        `json:"epsilon"`
-	Center              *bool           `json:"center"`
-	Scale               json.RawMessage `json:"scale"` // true or false, or of Rescaling a number
-	Offset              json.RawMessage `json:"offset"`
-	Axis                json.RawMessage `json:"axis"`
-	DataFormat          string          `json:"data_format"`
-	KeepDims            bool            `json:"keepdims"`
-	MaxValue            *float64        `json:"max_value"`
-	NegativeSlope       json.RawMessage `json:"negative_slope"`
-	Threshold           float64         `json:"threshold"`
+	Name      string `json:"name"`
+	Trainable *bool  `json:"trainable"`
+	dtype
+
+	BatchInputShape []*int          `json:"batch_input_shape"` // Keras 2
+	BatchShape      []*int          `json:"batch_shape"`       // Keras 3
+	Sparse, Ragged  bool            // of an input
+	Layer           json.RawMessage `json:"layer"`
+	BackwardLayer   json.RawMessage `json:"backward_layer"`
+	Cell            json.RawMessage `json:"cell"`
+	Cells           json.RawMessage `json:"cells"`
+
+	Units               int      `json:"units"`
+	Activation          function `json:"activation"`
+	RecurrentActivation function `json:"recurrent_activation"`
+	UseBias             *bool    `json:"use_bias"`
+	ReturnSequences     bool     `json:"return_sequences"`
+	ReturnState         bool     `json:"return_state"`
+	GoBackwards         bool     `json:"go_backwards"`
+	Stateful            bool     `json:"stateful"`
+	TimeMajor           bool     `json:"time_major"`
+	ZeroOutputForMask   bool     `json:"zero_output_for_mask"`
+	ResetAfter          bool     `json:"reset_after"`
+	ReverseStateOrder   bool     `json:"reverse_state_order"`
+	MergeMode           *string  `json:"merge_mode"`
+
+	Filters         int             `json:"filters"`
+	KernelSize      json.RawMessage `json:"kernel_size"`
+	PoolSize        json.RawMessage `json:"pool_size"`
+	Strides         json.RawMessage `json:"strides"`
+	Dilation        json.RawMessage `json:"dilation_rate"`
+	Padding         json.RawMessage `json:"padding"`  // a name, or of ZeroPadding numbers
+	Cropping        json.RawMessage `json:"cropping"` // numbers
+	OutputPadding   json.RawMessage `json:"output_padding"`
+	Size            json.RawMessage `json:"size"`
+	Interpolation   string          `json:"interpolation"`
+	Groups          *int            `json:"groups"`
+	DepthMultiplier *int            `json:"depth_multiplier"`
+	DataFormat      string          `json:"data_format"`
+	KeepDims        bool            `json:"keepdims"`
+
+	Axis        json.RawMessage `json:"axis"`
+	Axes        json.RawMessage `json:"axes"`
+	SharedAxes  json.RawMessage `json:"shared_axes"`
+	Dims        json.RawMessage `json:"dims"`
+	TargetShape json.RawMessage `json:"target_shape"`
+	NewShape    json.RawMessage `json:"newshape"` // of the operation of Keras 3
+	N           int             `json:"n"`
+	Normalize   bool            `json:"normalize"`
+
+	Epsilon    json.RawMessage `json:"epsilon"`
+	Center     *bool           `json:"center"`
+	Scale      json.RawMessage `json:"scale"` // true or false, or of Rescaling numbers
+	Offset     json.RawMessage `json:"offset"`
+	Mean       json.RawMessage `json:"mean"`
+	Variance   json.RawMessage `json:"variance"`
+	Invert     bool            `json:"invert"`
+	RMSScaling bool            `json:"rms_scaling"`
+	Renorm     bool            `json:"renorm"`
+
+	Alpha         json.RawMessage `json:"alpha"`
+	MaxValue      json.RawMessage `json:"max_value"`
+	NegativeSlope json.RawMessage `json:"negative_slope"`
+	Threshold     json.RawMessage `json:"threshold"`
+	Theta         json.RawMessage `json:"theta"`
+	MaskValue     json.RawMessage `json:"mask_value"`
+	Function      json.RawMessage `json:"function"`
+}
+
+// dtype is the precision that a layer computes in, by name or as an object.
+type dtype struct {
+	DType json.RawMessage `json:"dtype"`
+}
+
+// quantised reports whether the weights of a layer are integers with scales.
+func (d dtype) quantised() bool {
+	var object struct {
+		Class string `json:"class_name"`
+	}
+	return len(d.DType) > 0 && json.Unmarshal(d.DType, &object) == nil && object.Class != "" && object.Class != "DTypePolicy" &&
+		object.Class != "Policy"
 }
 
 func flag(v *bool) bool { return v == nil || *v }
 
-// function is the name of an activation, which is written in several ways.
-func function(raw json.RawMessage) (string, error) {
-	if len(raw) == 0 || string(raw) == "null" {
-		return "linear", nil
+func absent(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }
+
+// ints is a list of numbers; a single one is a list of one.
+func ints(raw json.RawMessage) ([]int, error) {
+	if absent(raw) {
+		return nil, nil
+	}
+	var one int
+	if json.Unmarshal(raw, &one) == nil {
+		return []int{one}, nil
+	}
+	var list []int
+	if err := json.Unmarshal(raw, &list); err != nil {
+		return nil, fmt.Errorf("%.40s is no list of integers", raw)
+	}
+	return list, nil
+}
+
+// spread is ints for n axes, for all of which one number may stand; nil is all otherwise.
+func spread(raw json.RawMessage, n, otherwise int) ([]int, error) {
+	v, err := ints(raw)
+	if err != nil {
+		return nil, err
+	}
+	if v == nil {
+		v = []int{otherwise}
+	}
+	for len(v) == 1 && n > 1 && len(v) < n {
+		for range n - 1 {
+			v = append(v, v[0])
+		}
+	}
+	if len(v) != n {
+		return nil, fmt.Errorf("%.40s is not for %d axes", raw, n)
+	}
+	return v, nil
+}
+
+// numbers is a list of floats in any depth; Keras 3 writes arrays as objects.
+func numbers(raw json.RawMessage) ([]float32, error) {
+	if absent(raw) {
+		return nil, nil
+	}
+	var object struct {
+		Config struct {
+			Value json.RawMessage `json:"value"`
+		} `json:"config"`
+	}
+	if json.Unmarshal(raw, &object) == nil && !absent(object.Config.Value) {
+		raw = object.Config.Value
+	}
+	var v any
+	if err := json.Unmarshal(raw, &v); err != nil {
+		return nil, err
+	}
+	out := []float32{}
+	var walk func(v any) bool
+	walk = func(v any) bool {
+		switch v := v.(type) {
+		case float64:
+			out = append(out, float32(v))
+			return true
+		case []any:
+			for _, x := range v {
+				if !walk(x) {
+					return false
+				}
+			}
+			return true
+		}
+		return false
+	}
+	if !walk(v) {
+		return nil, fmt.Errorf("%.40s is no list of numbers", raw)
+	}
+	return out, nil
+}
+
+func number(raw json.RawMessage, otherwise float64) (float32, error) {
+	v, err := numbers(raw)
+	switch {
+	case err != nil:
+		return 0, err
+	case v == nil:
+		return float32(otherwise), nil
+	case len(v) != 1:
+		return 0, fmt.Errorf("%.40s is not one number", raw)
+	}
+	return v[0], nil
+}
+
+// function is an activation, which is written in several ways: a name, an object around one, or a layer.
+type function struct {
+	raw json.RawMessage
+	of  *activation
+	err error
+}
+
+// activation is a function by its name, or a layer that is used as one.
+type activation struct {
+	name  string
+	layer *layer
+}
+
+func (f *function) UnmarshalJSON(b []byte) error {
+	f.raw = append(f.raw[:0], b...)
+	return nil
+}
+
+func (f *function) get() (*activation, error) {
+	if f.of == nil && f.err == nil {
+		f.of, f.err = parseFunction(f.raw)
+	}
+	return f.of, f.err
+}
+
+// name is the function's name; a layer has that of its class.
+func (f *function) name() (string, error) {
+	a, err := f.get()
+	if err != nil {
+		return "", err
+	}
+	if a.layer != nil {
+		return a.layer.class, nil
+	}
+	return a.name, nil
+}
+
+func parseFunction(raw json.RawMessage) (*activation, error) {
+	if absent(raw) {
+		return &activation{name: "linear"}, nil
 	}
 	var name string
 	if json.Unmarshal(raw, &name) == nil {
-		return name, nil
+		return &activation{name: name}, nil
 	}
 	var object struct {
 		Class  string          `json:"class_name"`
 		Config json.RawMessage `json:"config"`
 	}
-	if json.Unmarshal(raw, &object) != nil {
-		return "", errors.New("an activation that is no name")
+	if json.Unmarshal(raw, &object) != nil || object.Class == "" {
+		return nil, errors.New("an activation that is no name")
 	}
 	if json.Unmarshal(object.Config, &name) == nil && name != "" {
-		return name, nil
+		return &activation{name: name}, nil
 	}
-	return object.Class, nil
-}
-
-// graph is the config of a model.
-type graph struct {
-	Class  string          `json:"class_name"`
-	Config json.RawMessage `json:"config"`
-}
-
-const maxLayers = 1 << 10
-
-// parse returns all layers in the order of the config, and those that lie on the way from the input to the output.
-func parse(text []byte) (all, chain []*layer, err error) {
-	var g graph
-	if err := json.Unmarshal(text, &g); err != nil {
-		return nil, nil, fmt.Errorf("config: %w", err)
+	if _, known := classes[object.Class]; !known {
+		return &activation{name: object.Class}, nil
 	}
-	var c struct {
-		Layers []json.RawMessage `json:"layers"`
-		Output json.RawMessage   `json:"output_layers"`
+	l, err := (&parser{1}).layer(raw, 0)
+	if err == nil {
+		err = l.foreign()
 	}
-	if g.Class == "Sequential" && strings.HasPrefix(string(g.Config), "[") { // Keras before 2.2
-		err = json.Unmarshal(g.Config, &c.Layers)
-	} else {
-		err = json.Unmarshal(g.Config, &c)
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("config: %w", err)
-	}
-	if len(c.Layers) == 0 || len(c.Layers) > maxLayers {
-		return nil, nil, fmt.Errorf("config: %d layers", len(c.Layers))
-	}
-	for _, raw := range c.Layers {
-		l, err := parseLayer(raw)
-		if err != nil {
-			return nil, nil, err
-		}
-		all = append(all, l)
-	}
-	switch g.Class {
-	case "Sequential":
-		return all, all, nil
-	case "Functional", "Model":
-		chain, err := follow(all, c.Output)
-		return all, chain, err
-	}
-	return nil, nil, unsupported("models of class %q are not supported, only Sequential and Functional", g.Class)
-}
-
-// parseLayer leaves the config of layers of classes that are not supported alone, which may hold anything.
-func parseLayer(b []byte) (*layer, error) {
-	var raw struct {
-		Class   string          `json:"class_name"`
-		Name    string          `json:"name"`
-		Config  json.RawMessage `json:"config"`
-		Inbound json.RawMessage `json:"inbound_nodes"`
-	}
-	if err := json.Unmarshal(b, &raw); err != nil {
-		return nil, fmt.Errorf("config: %w", err)
-	}
-	if raw.Class == "" {
-		return nil, errors.New("config: a layer without a class")
-	}
-	l := &layer{class: raw.Class, name: raw.Name, inbound: raw.Inbound}
-	var into any = &l.config
-	if !l.supported() {
-		into = &struct {
-			Name *string `json:"name"`
-		}{&l.config.Name}
-	}
-	if err := json.Unmarshal(raw.Config, into); err != nil {
-		return nil, fmt.Errorf("config of a %s %q: %w", l.class, l.name, err)
-	}
-	if l.name == "" {
-		l.name = l.config.Name
-	}
-	return l, nil
-}
-
-// follow goes back from the output of a functional model, whose layers must form a chain.
-func follow(all []*layer, output json.RawMessage) ([]*layer, error) {
-	byName := map[string]*layer{}
-	for _, l := range all {
-		byName[l.name] = l
-	}
-	from := sources(output)
-	var chain []*layer
-	for len(from) > 0 {
-		if len(from) > 1 {
-			return nil, unsupported("a model that branches is not supported: %s", strings.Join(from, " and "))
-		}
-		l := byName[from[0]]
-		if l == nil || len(chain) == len(all) {
-			return nil, fmt.Errorf("config: layer %q is missing, or feeds itself", from[0])
-		}
-		chain = append([]*layer{l}, chain...)
-		var calls []json.RawMessage
-		if len(l.inbound) > 0 && json.Unmarshal(l.inbound, &calls) != nil {
-			return nil, fmt.Errorf("config: inbound_nodes of layer %q", from[0])
-		}
-		if len(calls) > 1 {
-			return nil, unsupported("%s %q is called more than once", l.class, from[0])
-		}
-		from = sources(l.inbound)
-	}
-	if len(chain) == 0 || chain[0].class != "InputLayer" {
-		return nil, errors.New("config: the chain of layers does not begin at an input")
-	}
-	return chain, nil
-}
-
-// sources finds the layers whose outputs are referred to: by [name, node, tensor, …], at whatever depth.
-func sources(raw json.RawMessage) (names []string) {
-	var v any
-	if json.Unmarshal(raw, &v) != nil {
-		return nil
-	}
-	var walk func(v any)
-	walk = func(v any) {
-		switch v := v.(type) {
-		case []any:
-			if len(v) >= 3 {
-				name, ok1 := v[0].(string)
-				_, ok2 := v[1].(float64)
-				_, ok3 := v[2].(float64)
-				if ok1 && ok2 && ok3 {
-					names = append(names, name)
-					v = v[3:]
-				}
-			}
-			for _, x := range v {
-				walk(x)
-			}
-		case map[string]any:
-			for _, x := range v {
-				walk(x)
-			}
-		}
-	}
-	walk(v)
-	return names
+	return &activation{layer: l}, err
 }

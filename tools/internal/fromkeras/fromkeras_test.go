@@ -15,8 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/recur-go/recur/quant"
-	"github.com/recur-go/recur/runtime"
 	"github.com/recur-go/recur/tools/internal/hdf5/hdf5test"
 	"github.com/recur-go/recur/tools/internal/lower"
 	"github.com/recur-go/recur/tools/internal/npy"
@@ -53,7 +51,7 @@ func cell(class, config, folder string, w ...hdf5test.Dataset) entry {
 	return e
 }
 
-func plain(class, config, folder string, w ...hdf5test.Dataset) entry {
+func flat(class, config, folder string, w ...hdf5test.Dataset) entry {
 	e := cell(class, config, folder, w...)
 	for i := range w {
 		e.paths[i] = fmt.Sprint("vars/", i)
@@ -75,6 +73,7 @@ func configOf(input string, entries []entry) string {
 
 func h5(config string, entries []entry) []byte {
 	root := &hdf5test.Group{Attrs: map[string][]string{"model_config": {config}, "keras_version": {"2.4.0"}}}
+	root.Sub("model_weights")
 	for i, e := range entries {
 		g := root.Sub("model_weights").Sub(fmt.Sprint("layer", i))
 		g.Attrs = map[string][]string{"weight_names": {}}
@@ -267,28 +266,12 @@ func expect(t *testing.T, name string, entries []entry, want []float64) {
 
 func convert(t *testing.T, b []byte, x []float32) ([]float32, error) {
 	t.Helper()
-	m, err := Read(b)
+	m, err := build(b, Options{})
 	if err != nil {
 		return nil, err
 	}
-	g, err := Import(m)
-	if err != nil {
-		return nil, err
-	}
-	f, err := quant.Build(g, quant.Options{})
-	if err != nil {
-		return nil, err
-	}
-	r, err := runtime.New(f)
-	if err != nil {
-		return nil, err
-	}
-	rows := 1
-	if r.PerStep() {
-		rows = len(x) / r.InputWidth()
-	}
-	y := make([]float32, rows*r.OutputWidth())
-	return y, r.NewSession().Run(x, y)
+	y := make([]float32, outputs(m, len(x)))
+	return y, m.NewSession().Run(x, y)
 }
 
 func difference(got []float32, want []float64) float64 {
@@ -306,12 +289,12 @@ func difference(got []float32, want []float64) float64 {
 func TestLayers(t *testing.T) {
 	w, b, norm := array(1, 3, 2), array(2, 2), []hdf5test.Dataset{array(3, 2), array(4, 2), array(5, 2), {Shape: []int{2}, Data: []float32{0.5, 2}}}
 	entries := []entry{
-		plain("Rescaling", `"scale":2,"offset":-1`, "rescaling"),
-		plain("Dropout", `"rate":0.5`, "dropout"),
-		plain("TimeDistributed", `"layer":{"class_name":"Dense","config":{"name":"inner","units":2,"activation":"relu"}}`, "time_distributed", w, b),
-		plain("BatchNormalization", `"axis":[2],"epsilon":0.01`, "batch_normalization", norm...),
-		plain("GlobalAveragePooling1D", `"data_format":"channels_last"`, "global_average_pooling1d"),
-		plain("Flatten", `"trainable":true`, "flatten"),
+		flat("Rescaling", `"scale":2,"offset":-1`, "rescaling"),
+		flat("Dropout", `"rate":0.5`, "dropout"),
+		flat("TimeDistributed", `"layer":{"class_name":"Dense","config":{"name":"inner","units":2,"activation":"relu"}}`, "time_distributed", w, b),
+		flat("BatchNormalization", `"axis":[2],"epsilon":0.01`, "batch_normalization", norm...),
+		flat("GlobalAveragePooling1D", `"data_format":"channels_last"`, "global_average_pooling1d"),
+		flat("Flatten", `"trainable":true`, "flatten"),
 	}
 	entries[2].paths = []string{"layer/vars/0", "layer/vars/1"}
 	want := make([]float64, 2)
@@ -330,7 +313,7 @@ func TestLayers(t *testing.T) {
 
 func TestFunctional(t *testing.T) {
 	w := []hdf5test.Dataset{array(1, 3, 2), array(2, 2)}
-	entries := []entry{plain("Dense", `"units":2`, "dense", w...)}
+	entries := []entry{flat("Dense", `"units":2`, "dense", w...)}
 	var want []float64
 	for _, row := range inputSequence() {
 		want = append(want, product(row, w[0], w[1].Data)...)
@@ -339,46 +322,78 @@ func TestFunctional(t *testing.T) {
 	dense := func(inbound string) string {
 		return `{"class_name":"Dense","name":"layer0","config":{"name":"layer0","units":2},"inbound_nodes":` + inbound + `}`
 	}
+	config := func(layers, ends string) []byte {
+		return h5(`{"class_name":"Functional","config":{"name":"net","layers":[`+layers+`],`+ends+`}}`, entries)
+	}
+	const ends = `"input_layers":[["in",0,0]],"output_layers":[["layer0",0,0]]`
 	for name, inbound := range map[string]string{
 		"keras 2": `[[["in",0,0,{}]]]`,
 		"keras 3": `[{"args":[{"class_name":"__keras_tensor__","config":{"shape":[null,6,3],"keras_history":["in",0,0]}}],"kwargs":{}}]`,
 	} {
-		config := `{"class_name":"Functional","config":{"layers":[` + dense(inbound) + `,` + in + `],"output_layers":[["layer0",0,0]]}}`
-		got, err := convert(t, h5(config, entries), x.Data)
-		if err != nil || !(difference(got, want) < 1e-5) {
-			t.Errorf("%s: %v, %v", name, got, err)
+		for _, ends := range []string{ends, `"input_layers":["in",0,0],"output_layers":["layer0",0,0]`, `"input_layers":{"a":["in",0,0]},"output_layers":{"b":["layer0",0,0]}`} {
+			got, err := convert(t, config(dense(inbound)+","+in, ends), x.Data)
+			if err != nil || !(difference(got, want) < 1e-5) {
+				t.Errorf("%s: %v, %v", name, got, err)
+			}
 		}
 	}
 	for want, layers := range map[string]string{
-		"branches":              dense(`[[["in",0,0,{}],["in",0,0,{}]]]`) + "," + in,
-		"more than once":        dense(`[[["in",0,0,{}]],[["in",0,0,{}]]]`) + "," + in,
-		"feeds itself":          dense(`[[["layer0",0,0,{}]]]`) + "," + in,
-		"is missing":            dense(`[[["other",0,0,{}]]]`) + "," + in,
-		"not begin at an input": dense(`[]`) + "," + in,
+		"2 inputs, want 1":                 dense(`[[["in",0,0,{}],["in",0,0,{}]]]`) + "," + in,
+		"depends on no input":              dense(`[[["layer0",0,0,{}]]]`) + "," + in,
+		`layer "other" is missing`:         dense(`[[["other",0,0,{}]]]`) + "," + in,
+		`it is called with mask`:           dense(`[[["in",0,0,{"mask":["in",0,0]}]]]`) + "," + in,
+		`it is called with training`:       dense(`[[["in",0,0,{"training":true}]]]`) + "," + in,
+		`layer "layer0": inbound_nodes`:    dense(`[[["in"]]]`) + "," + in,
+		`layer "in" has no output 1`:       dense(`[[["in",0,1,{}]]]`) + "," + in,
+		`layer "layer0" has no input`:      dense(`[]`) + "," + in + `,{"class_name":"Add","name":"layer1","config":{"name":"layer1"},"inbound_nodes":[[["in",0,0],["layer0",0,0]]]}`,
+		`layer "layer1" feeds itself`:      dense(`[[["layer1",0,0,{}]]]`) + "," + in + `,{"class_name":"Add","name":"layer1","config":{"name":"layer1"},"inbound_nodes":[[["in",0,0],["layer0",0,0]]]}`,
+		`call -1 of layer "in"`:            dense(`[[["in",-1,0,{}]]]`) + "," + in,
+		`lengths 3 and 2 do not broadcast`: dense(`[[["in",0,0]]]`) + "," + in + `,{"class_name":"Add","name":"layer1","config":{"name":"layer1"},"inbound_nodes":[[["in",0,0],["layer0",0,0]]]}`,
 	} {
-		config := `{"class_name":"Functional","config":{"layers":[` + layers + `],"output_layers":["layer0",0,0]}}`
-		if _, err := Read(h5(config, entries)); err == nil || !strings.Contains(err.Error(), want) {
+		ends := ends
+		if strings.Contains(layers, "layer1\",\"config") {
+			ends = strings.Replace(ends, "layer0", "layer1", 1)
+		}
+		if _, err := convert(t, config(layers, ends), x.Data); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
 }
 
+// TestRefused names what cannot be imported.
 func TestRefused(t *testing.T) {
 	lstm := []hdf5test.Dataset{array(1, 3, 16), array(2, 4, 16), array(3, 16)}
+	const usual = `"activation":"tanh","recurrent_activation":"sigmoid"`
 	for want, e := range map[string]entry{
-		`Conv1D "layer0": layers of this class`:   plain("Conv1D", `"units":[1]`, "conv1d"),
-		`LayerNormalization "layer0"`:             plain("LayerNormalization", `"axis":-1`, "x"),
-		`LSTM "layer0": the activation "relu"`:    cell("LSTM", `"units":4,"activation":"relu","recurrent_activation":"sigmoid"`, "lstm", lstm...),
-		`the recurrent activation "hard_sigmoid"`: cell("LSTM", `"units":4,"activation":"tanh","recurrent_activation":"hard_sigmoid"`, "lstm", lstm...),
-		`weights of shape [3 16], want [3 20]`:    cell("LSTM", `"units":5,"activation":"tanh","recurrent_activation":"sigmoid"`, "lstm", lstm...),
-		`0 arrays of weights, want 3`:             cell("LSTM", `"units":5,"activation":"tanh","recurrent_activation":"sigmoid"`, "lstm"),
-		`directions are only concatenated`:        cell("Bidirectional", `"merge_mode":"sum","layer":{"class_name":"LSTM","config":{"units":4}}`, "bidirectional"),
-		`no layer to run`:                         cell("Bidirectional", `"merge_mode":"concat"`, "bidirectional"),
-		`time flattened`:                          plain("Flatten", `"x":0`, "flatten"),
-		`the activation "gelu"`:                   plain("Activation", `"activation":"gelu"`, "activation"),
-		`only Dense, Activation and Dropout`:      plain("TimeDistributed", `"layer":{"class_name":"LSTM","config":{}}`, "time_distributed"),
-		`axis 1 is not supported`:                 plain("Softmax", `"axis":1`, "softmax"),
-		`-1 units`:                                plain("Dense", `"units":-1`, "dense"),
+		`MultiHeadAttention "layer0": layers of this class`: flat("MultiHeadAttention", `"units":[1]`, "x"),
+		`Attention "layer0"`:                                flat("Attention", `"x":0`, "x"),
+		`Lambda "layer0"`:                                   flat("Lambda", `"function":["4wAAAA"]`, "x"),
+		`Embedding "layer0"`:                                flat("Embedding", `"input_dim":3`, "x"),
+		`My>LSTM "layer0"`:                                  flat("My>LSTM", `"units":4`, "x"),
+		`ConvLSTM2D "layer0"`:                               flat("ConvLSTM2D", `"filters":4`, "x"),
+		`LSTMCell "layer0": a cell outside`:                 flat("LSTMCell", `"units":4,`+usual, "x", lstm...),
+		`LSTM "layer0": the activation "gelu"`:              cell("LSTM", `"units":4,"activation":"gelu","recurrent_activation":"sigmoid"`, "lstm", lstm...),
+		`the activation "swish" is not supported in a cell`: cell("LSTM", `"units":4,"activation":"tanh","recurrent_activation":"swish"`, "lstm", lstm...),
+		`the config leaves an activation out`:               cell("LSTM", `"units":4,"activation":"tanh"`, "lstm", lstm...),
+		`time_major`:                                        cell("LSTM", `"units":4,"time_major":true,`+usual, "lstm", lstm...),
+		`weights of shape [3 16], want [3 20]`:              cell("LSTM", `"units":5,`+usual, "lstm", lstm...),
+		`0 arrays of weights, want 3`:                       cell("LSTM", `"units":5,`+usual, "lstm"),
+		`the merge_mode "max" is not supported`:             cell("Bidirectional", `"merge_mode":"max","layer":{"class_name":"LSTM","config":{"units":4,`+usual+`}}`, "bidirectional", append(lstm, lstm...)...),
+		`it wraps no layer`:                                 cell("Bidirectional", `"merge_mode":"concat"`, "bidirectional"),
+		`Dense is not supported in two directions`:          cell("Bidirectional", `"layer":{"class_name":"Dense","config":{"units":1}}`, "bidirectional", array(1, 3, 1), array(2, 1), array(1, 3, 1), array(2, 1)),
+		`the cell Dense is not supported`:                   cell("RNN", `"cell":{"class_name":"Dense","config":{"units":1}}`, "rnn", array(1, 3, 1), array(2, 1)),
+		`PeepholeLSTMCell "p": layers of this class`:        cell("RNN", `"cell":{"class_name":"PeepholeLSTMCell","config":{"name":"p","units":1}}`, "rnn", array(1, 3, 1)),
+		`the activation "sparsemax"`:                        flat("Activation", `"activation":"sparsemax"`, "activation"),
+		`the activation "PReLU" has weights of its own`:     flat("Activation", `"activation":{"class_name":"PReLU","config":{}}`, "activation"),
+		`the activation "Mine"`:                             flat("Activation", `"activation":{"class_name":"Mine","config":{}}`, "activation"),
+		`-1 units`:                                          flat("Dense", `"units":-1`, "dense", lstm[:2]...),
+		`its weights are quantised`:                         flat("Dense", `"units":2,"dtype":{"class_name":"QuantizedDTypePolicy"}`, "dense", lstm...),
+		`TimeDistributed "": its input has no time`:         flat("TimeDistributed", `"layer":{"class_name":"TimeDistributed","config":{"layer":{"class_name":"ReLU","config":{}}}}`, "x"),
+		`padding "reflect" is not supported`:                flat("Conv1D", `"filters":2,"kernel_size":[2],"padding":"reflect"`, "x", array(1, 2, 3, 2), array(2, 2)),
+		`the interpolation "bilinear"`:                      flat("UpSampling1D", `"interpolation":"bilinear"`, "x"),
+		`a window of 9 points over 6`:                       flat("MaxPooling1D", `"pool_size":9`, "x"),
+		`a window of [0]`:                                   flat("MaxPooling1D", `"pool_size":0`, "x"),
+		`rms_scaling`:                                       flat("LayerNormalization", `"rms_scaling":true`, "x", array(1, 3), array(1, 3)),
 	} {
 		_, err := convert(t, h5(configOf(input, []entry{e}), []entry{e}), x.Data)
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -386,13 +401,16 @@ func TestRefused(t *testing.T) {
 		}
 	}
 	for want, b := range map[string][]byte{
-		"weights only":     hdf5test.Encode(&hdf5test.Group{}),
-		"not an HDF5 file": []byte("x"),
-		"zip":              []byte("PK\x03\x04"),
-		`class "Net"`:      h5(`{"class_name":"Net","config":{"layers":[{"class_name":"Dense","config":{}}]}}`, nil),
-		"config:":          h5(`{`, nil),
-		"a layer without":  h5(`{"class_name":"Sequential","config":[null]}`, nil),
-		"an input of 4":    h5(configOf(`[null,2,2,2]`, nil), []entry{plain("Dense", "", "")}),
+		"weights only":                        hdf5test.Encode(&hdf5test.Group{}),
+		"not an HDF5 file":                    []byte("x"),
+		"zip":                                 []byte("PK\x03\x04"),
+		`class "Net"`:                         h5(`{"class_name":"Net","config":{"layers":[{"class_name":"Dense","config":{}}]}}`, nil),
+		"config:":                             h5(`{`, nil),
+		"a layer without":                     h5(`{"class_name":"Sequential","config":[null]}`, nil),
+		"no shape":                            h5(`{"class_name":"Sequential","config":[{"class_name":"ReLU","config":{}}]}`, nil),
+		"only the batch":                      h5(configOf(`[null,6,null]`, nil), nil),
+		"not 2 to 6":                          h5(configOf(`[null]`, nil), nil),
+		`LSTM "layer0": layers of this class`: h5(`{"class_name":"Sequential","config":[{"module":"mine","class_name":"LSTM","config":{"name":"layer0","batch_input_shape":[null,6,3]}}]}`, nil),
 	} {
 		if _, err := convert(t, b, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
@@ -400,11 +418,29 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// TestOpenTime is of models that leave the length of time open.
+func TestOpenTime(t *testing.T) {
+	conv := flat("Conv1D", `"filters":2,"kernel_size":[3]`, "conv1d", array(1, 3, 3, 2), array(2, 2))
+	b := h5(configOf(`[null,null,3]`, []entry{conv}), []entry{conv})
+	_, err := build(b, Options{})
+	var u *lower.Unsupported
+	if !errors.As(err, &u) || !strings.Contains(err.Error(), `Conv1D "layer0": `) || !strings.Contains(err.Error(), "-shape in=1xSTEPSx3") {
+		t.Error(err)
+	}
+	m, err := build(b, Options{Shapes: map[string][]int64{"in": {1, 6, 3}}})
+	if err != nil || m.InputWidth() != 18 || m.OutputWidth() != 8 {
+		t.Errorf("%v, %v", m, err)
+	}
+	if _, err := build(b, Options{Shapes: map[string][]int64{"out": {1}}}); err == nil || !strings.Contains(err.Error(), `no input "out"; it has in`) {
+		t.Error(err)
+	}
+}
+
 // TestHostile gives configs and weights that are small and mean much.
 func TestHostile(t *testing.T) {
 	const deep = 9000
 	nested := strings.Repeat(`{"class_name":"Bidirectional","config":{"name":"b","layer":`, deep/2) + "{}" + strings.Repeat("}}", deep/2)
-	one := plain("Dense", `"units":512`, "dense", array(1, 512, 512), array(2, 512))
+	one := flat("Dense", `"units":512`, "dense", array(1, 512, 512), array(2, 512))
 	shared := h5(configOf(`[null,6,512]`, []entry{one}), []entry{one})
 	var all []string
 	for range 1000 {
@@ -441,14 +477,6 @@ func TestHostile(t *testing.T) {
 	}
 }
 
-// refused are the published models with what the runtime does not compute yet, by a part of the error.
-var refused = map[string]string{
-	"ankit_action_h5":    `LSTM "lstm_3": the activation "relu"`,
-	"hema_action_keras":  `the activation "relu"`,
-	"senku_action_keras": `the activation "relu"`,
-	"traffic_lstm_h5":    `LSTM "lstm_1": the recurrent activation "hard_sigmoid"`,
-}
-
 // TestPublished holds trained models as published against float64 outputs, within 1e-4 of their spread.
 func TestPublished(t *testing.T) {
 	dir := shared.Dir(t, "suites")
@@ -456,7 +484,6 @@ func TestPublished(t *testing.T) {
 	if err != nil || len(cases) == 0 {
 		t.Fatal("no models", err)
 	}
-	passed := 0
 	for _, path := range cases {
 		name := filepath.Base(filepath.Dir(path))
 		var meta struct {
@@ -488,24 +515,14 @@ func TestPublished(t *testing.T) {
 			}
 			worst = math.Max(worst, difference(got, want))
 		}
-		var u *lower.Unsupported
 		switch {
-		case refused[name] != "":
-			if !errors.As(err, &u) || !strings.Contains(err.Error(), refused[name]) {
-				t.Errorf("%s: %v, want %q", name, err, refused[name])
-			}
 		case err != nil:
 			t.Errorf("%s: %v", name, err)
 		case !(worst <= 1e-4*meta.Std):
 			t.Errorf("%s: differs by %g, of a spread of %g", name, worst, meta.Std)
-		default:
-			passed++
 		}
 	}
-	t.Logf("%d of %d models pass, %d are refused", passed, len(cases), len(refused))
-	if passed < 10 {
-		t.Errorf("%d models pass, there were 10", passed)
-	}
+	t.Logf("%d models", len(cases))
 }
 
 func load(t *testing.T, dir, name string) *npy.Array {
@@ -519,7 +536,7 @@ func load(t *testing.T, dir, name string) *npy.Array {
 
 func TestDamaged(t *testing.T) {
 	w := []hdf5test.Dataset{array(1, 3, 2), array(2, 2)}
-	entries := []entry{plain("Dense", `"units":2,"activation":"softmax"`, "dense", w...)}
+	entries := []entry{flat("Dense", `"units":2,"activation":"softmax"`, "dense", w...)}
 	config := configOf(input, entries)
 	for _, b := range [][]byte{h5(config, entries), archive(config, entries, "/")} {
 		for n := range b {
@@ -531,7 +548,7 @@ func TestDamaged(t *testing.T) {
 			c := bytes.Clone(b)
 			c[i] ^= 0xff
 			if m, err := Read(c); err == nil {
-				Import(m)
+				Import(m, Options{})
 			}
 		}
 	}
@@ -539,12 +556,12 @@ func TestDamaged(t *testing.T) {
 
 func FuzzRead(f *testing.F) {
 	w := []hdf5test.Dataset{array(1, 3, 2), array(2, 2)}
-	entries := []entry{plain("Dense", `"units":2,"activation":"softmax"`, "dense", w...)}
+	entries := []entry{flat("Dense", `"units":2,"activation":"softmax"`, "dense", w...)}
 	f.Add(h5(configOf(input, entries), entries))
 	f.Add(archive(configOf(input, entries), entries, `\`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if m, err := Read(b); err == nil {
-			Import(m)
+			Import(m, Options{})
 		}
 	})
 }

@@ -1,31 +1,33 @@
-// Package fromkeras turns Keras models of versions 2 and 3, from .h5 and .keras files, into quant.Graph. The layers must form a chain.
+// Package fromkeras turns Keras models of versions 2 and 3, from .h5 and .keras files, into quant.Graph.
 package fromkeras
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/recur-go/recur/quant"
 	"github.com/recur-go/recur/runtime/format"
 	"github.com/recur-go/recur/tools/internal/lower"
-	"github.com/recur-go/recur/tools/internal/weights"
 )
 
+// Options vary an import.
+type Options struct {
+	Output string             // the output to compute, by the name of its layer; "" is the first
+	Fixed  map[string]float32 // inputs to replace by a constant, such as initial states by 0
+	States map[string]string  // inputs that hold what an output gave in the call before; they start at zero
+	Shapes map[string][]int64 // of inputs whose shape the model leaves open, with the batch
+}
+
 // Import lowers a model.
-func Import(m *Model) (*quant.Graph, error) {
-	n := &network{left: m.size}
-	for _, l := range m.layers {
-		if err := n.layer(l); err != nil {
-			return nil, fmt.Errorf("%s %q: %w", l.class, l.config.Name, err)
-		}
+func Import(m *Model, o Options) (*quant.Graph, error) {
+	p, err := plan(m, o)
+	if err != nil {
+		return nil, err
 	}
-	if n.x == nil {
-		return nil, errors.New("the model has no layers")
-	}
-	g, err := n.tr.Finish(n.x)
+	g, err := p.lower()
 	if err != nil {
 		return nil, err
 	}
@@ -34,412 +36,317 @@ func Import(m *Model) (*quant.Graph, error) {
 		g.Input.Channels[i].Name = fmt.Sprintf("x%d", i)
 	}
 	g.Meta = append(g.Meta, format.Pair{Key: "producer", Value: strings.TrimSpace("Keras " + m.version)})
+	if len(o.States) > 0 {
+		var pairs []string
+		for _, in := range slices.Sorted(maps.Keys(o.States)) {
+			pairs = append(pairs, in+"="+o.States[in])
+		}
+		g.Meta = append(g.Meta, format.Pair{Key: "states", Value: strings.Join(pairs, ",")})
+	}
 	return g, nil
 }
 
-// network is a graph under construction.
-type network struct {
-	tr *lower.Tracer
-	x  *lower.Tensor // [time, 1, channels], or [1, channels] without time
+// program is a model with what is to be computed of it.
+type program struct {
+	*Model
+	Options
+	outputs []ref // the network's, and then those of the states in the order of their inputs' names
+	states  []*layer
+	input   *layer
+	shape   []int64 // of the input without the batch; -1 is open
+}
 
-	left int // elements of weights that layers may still take, so that they cannot share what a small file holds
+func plan(m *Model, o Options) (*program, error) {
+	p := &program{Model: m, Options: o}
+	g := m.top.graph
+	out, err := g.output(o.Output)
+	if err != nil {
+		return nil, err
+	}
+	p.outputs = []ref{out}
+	for _, name := range slices.Sorted(maps.Keys(o.States)) {
+		in := g.input(name)
+		if in == nil {
+			return nil, fmt.Errorf("the model has no input %q; it has %s", name, g.names(g.inputs))
+		}
+		if out, err = g.output(o.States[name]); err != nil {
+			return nil, err
+		}
+		p.states, p.outputs = append(p.states, in), append(p.outputs, out)
+	}
+	for _, name := range slices.Concat(slices.Collect(maps.Keys(o.Fixed)), slices.Collect(maps.Keys(o.Shapes))) {
+		if g.input(name) == nil {
+			return nil, fmt.Errorf("the model has no input %q; it has %s", name, g.names(g.inputs))
+		}
+	}
+	return p, p.chooseInput()
+}
+
+// names lists the layers of refs, for people.
+func (g *graph) names(refs []ref) string {
+	var out []string
+	for _, r := range refs {
+		name := r.layer.name
+		if r.tensor > 0 {
+			name = fmt.Sprintf("%s:%d", name, r.tensor)
+		}
+		out = append(out, name)
+	}
+	return strings.Join(out, ", ")
+}
+
+// output finds an output by the name of its layer, which a further tensor of the layer has with its number: lstm, lstm:1.
+func (g *graph) output(name string) (ref, error) {
+	if name == "" {
+		return g.outputs[0], nil
+	}
+	for _, r := range g.outputs {
+		if g.names([]ref{r}) == name {
+			return r, nil
+		}
+	}
+	return ref{}, fmt.Errorf("the model has no output %q; it has %s", name, g.names(g.outputs))
+}
+
+func (g *graph) input(name string) *layer {
+	for _, r := range g.inputs {
+		if r.layer.name == name {
+			return r.layer
+		}
+	}
+	return nil
+}
+
+// chooseInput finds the one input that varies.
+func (p *program) chooseInput() error {
+	var found []ref
+	inputs, err := p.top.graph.reach(p.outputs)
+	if err != nil {
+		return err
+	}
+	for _, in := range inputs {
+		_, fixed := p.Fixed[in.name]
+		if !fixed && !slices.Contains(p.states, in) {
+			found = append(found, ref{layer: in})
+		}
+	}
+	switch {
+	case len(found) == 0:
+		return unsupported("the output depends on no input")
+	case len(found) > 1:
+		return unsupported("the model has %d inputs (%s); only one can vary, the others must be fixed (-zero NAME) or states (-state NAME=OUTPUT)",
+			len(found), p.top.graph.names(found))
+	}
+	p.input = found[0].layer
+	shape, err := p.shapeOf(p.input)
+	if err != nil {
+		return err
+	}
+	if len(shape) < 2 || len(shape) > 6 {
+		return unsupported("input %q has %d dimensions with the batch, not 2 to 6", p.input.name, len(shape))
+	}
+	for i, d := range shape {
+		if d == 0 || d > 1<<31 || i > 1 && d < 0 || d < 0 && len(shape) == 2 && i == 1 {
+			return unsupported("input %q has the shape %v, of which only the batch and the time may be open", p.input.name, shape)
+		}
+	}
+	p.shape = shape[1:]
+	return nil
+}
+
+// shapeOf is the shape of an input with the batch; -1 is open.
+func (p *program) shapeOf(in *layer) ([]int64, error) {
+	if in.config.Sparse || in.config.Ragged {
+		return nil, unsupported("input %q is sparse or ragged", in.name)
+	}
+	if s := p.Shapes[in.name]; s != nil {
+		return s, nil
+	}
+	dims := in.shape()
+	if dims == nil {
+		dims = p.fromWeights(in)
+	}
+	if dims == nil {
+		return nil, unsupported("input %q has no shape", in.name)
+	}
+	var out []int64
+	for _, d := range dims {
+		if d == nil {
+			out = append(out, -1)
+			continue
+		}
+		out = append(out, int64(*d))
+	}
+	return out, nil
+}
+
+// fromWeights is the shape that the first layer of a sequential model must have been built with.
+func (p *program) fromWeights(in *layer) []*int {
+	all := p.top.graph.layers
+	if p.top.class != "Sequential" || len(all) < 2 || len(all[1].weights) == 0 || all[1].weights[0] == nil || len(all[1].weights[0].Shape) != 2 {
+		return nil
+	}
+	features := all[1].weights[0].Shape[0]
+	return []*int{nil, nil, &features}
+}
+
+// reach lists the inputs that the outputs depend on. All layers on the way can be imported.
+func (g *graph) reach(outputs []ref) (inputs []*layer, err error) {
+	seen := map[*layer]bool{}
+	for open := slices.Clone(outputs); len(open) > 0; {
+		l := open[len(open)-1].layer
+		open = open[:len(open)-1]
+		if seen[l] {
+			continue
+		}
+		seen[l] = true
+		if err := l.foreign(); err != nil {
+			return nil, err
+		}
+		if l.class == "InputLayer" {
+			inputs = append(inputs, l)
+		}
+		for _, c := range l.calls {
+			open = append(open, tensors(c.args)...)
+			open = append(open, tensors(c.kwargs)...)
+		}
+	}
+	slices.SortFunc(inputs, func(a, b *layer) int { return strings.Compare(a.name, b.name) })
+	return inputs, nil
 }
 
 // budget bounds the elements that layers handle.
 const budget = 1 << 27
 
-// ignored are layers that do nothing when a model runs.
-var ignored = map[string]bool{"InputLayer": true, "Dropout": true, "SpatialDropout1D": true, "GaussianNoise": true, "GaussianDropout": true,
-	"AlphaDropout": true, "ActivityRegularization": true}
-
-// builder returns what traces layers of a class, or nil.
-func builder(class string) func(*network, *layer) (*lower.Tensor, error) {
-	switch class {
-	case "LSTM", "GRU", "SimpleRNN":
-		return (*network).recurrent
-	case "Bidirectional":
-		return (*network).bidirectional
-	case "Dense":
-		return (*network).dense
-	case "Activation":
-		return (*network).activationLayer
-	case "ReLU":
-		return (*network).reluLayer
-	case "Softmax":
-		return (*network).softmaxLayer
-	case "BatchNormalization":
-		return (*network).batchNorm
-	case "Rescaling":
-		return (*network).rescaling
-	case "Flatten":
-		return (*network).flatten
-	case "GlobalAveragePooling1D", "GlobalMaxPooling1D":
-		return (*network).pool
-	}
-	return nil
+// reading is how the axes of an input are taken.
+type reading struct {
+	time  bool // the first axis is time
+	steps int64
 }
 
-func (l *layer) supported() bool {
-	return ignored[l.class] || l.class == "TimeDistributed" || builder(l.class) != nil
+// lower traces the program with the time of the input open, so that the network runs sequences of any length; if that fails, with the
+// time that the config gives; and if that fails, as a network that sees the whole input in one call. If none does, the error is of the
+// one that came furthest.
+func (p *program) lower() (*quant.Graph, error) {
+	var tries []reading
+	if len(p.shape) > 1 && len(p.states) == 0 {
+		tries = append(tries, reading{true, -1})
+		if p.shape[0] > 0 {
+			tries = append(tries, reading{true, p.shape[0]})
+		}
+	}
+	if p.shape[0] > 0 {
+		tries = append(tries, reading{})
+	}
+	var best error
+	furthest := -1
+	for _, r := range tries {
+		g, progress, err := p.trace(r)
+		if err == nil {
+			return g, nil
+		}
+		if progress >= furthest {
+			best, furthest = err, progress
+		}
+	}
+	var u *lower.Unsupported
+	if len(tries) == 0 || p.shape[0] < 0 && errors.As(best, &u) {
+		return nil, p.openTime(best)
+	}
+	return nil, best
 }
 
-func (n *network) layer(l *layer) error {
-	if !l.supported() {
-		return unsupported("layers of this class are not supported")
-	}
-	if n.x == nil {
-		if err := n.input(l); err != nil {
-			return err
-		}
-	}
-	if err := n.tr.At(l.config.Name); err != nil {
-		return err
-	}
-	if ignored[l.class] {
-		return nil
-	}
-	if l.class == "TimeDistributed" {
-		inner, err := parseLayer(l.config.Layer)
-		if err != nil {
-			return err
-		}
-		if inner.class != "Dense" && inner.class != "Activation" && !ignored[inner.class] {
-			return unsupported("only Dense, Activation and Dropout can be distributed over time")
-		}
-		inner.weights = l.weights
-		return n.layer(inner)
-	}
-	x, err := builder(l.class)(n, l)
+// openTime says that more could be done with a fixed number of steps.
+func (p *program) openTime(err error) error {
+	s := strings.Trim(strings.ReplaceAll(fmt.Sprint(p.shape[1:]), " ", "x"), "[]")
+	hint := fmt.Sprintf("the model leaves the length of time open, so every layer must work step by step; -shape %s=1xSTEPSx%s fixes it", p.input.name, s)
 	if err == nil {
-		n.x = x
+		return unsupported("%s", hint)
 	}
-	return err
+	return fmt.Errorf("%w (%s)", err, hint)
 }
 
-// input starts the graph by the shape that the first layer has.
-func (n *network) input(l *layer) error {
-	shape := l.config.BatchShape
-	if shape == nil {
-		shape = l.config.BatchInputShape
-	}
-	if shape == nil && len(l.weights) > 0 && len(l.weights[0].Shape) == 2 {
-		features := l.weights[0].Shape[0]
-		shape = []*int{nil, nil, &features}
-	}
-	if len(shape) < 2 || len(shape) > 3 {
-		return unsupported("an input of %d dimensions, not [batch, time, channels] or [batch, channels]", len(shape))
-	}
-	channels := shape[len(shape)-1]
-	if channels == nil {
-		return unsupported("an input whose number of channels is not fixed")
-	}
-	sizes, roles := []int64{1, int64(*channels)}, []lower.Role{lower.Feature, lower.Feature}
-	if len(shape) == 3 {
-		sizes, roles = append([]int64{-1}, sizes...), append([]lower.Role{lower.Time}, roles...)
-	}
-	var err error
-	n.tr, n.x, err = lower.NewTracer(sizes, roles, budget)
-	return err
-}
-
-// take returns the numbers of weights, which must have the given shapes.
-func (n *network) take(all []*weights.Tensor, shapes ...[]int) ([][]float32, error) {
-	if len(all) != len(shapes) {
-		return nil, fmt.Errorf("%d arrays of weights, want %d", len(all), len(shapes))
-	}
-	out := make([][]float32, len(shapes))
-	for i, w := range all {
-		if !slices.Equal(w.Shape, shapes[i]) {
-			return nil, fmt.Errorf("weights of shape %v, want %v", w.Shape, shapes[i])
+// trace returns the graph, or how many layers were traced and the error of the next.
+func (p *program) trace(r reading) (*quant.Graph, int, error) {
+	sizes, roles := []int64{1}, []lower.Role{lower.Feature}
+	for i, d := range p.shape {
+		sizes, roles = append(sizes, d), append(roles, lower.Feature)
+		if i == 0 && r.time {
+			sizes[1], roles[1] = r.steps, lower.Time
 		}
-		if n.left -= w.Len(); n.left < 0 {
-			return nil, errors.New("the layers share more weights than the file holds")
-		}
-		out[i] = w.Floats()
 	}
-	return out, nil
+	tr, x, err := lower.NewTracer(sizes, roles, budget)
+	if err != nil {
+		return nil, 0, fmt.Errorf("input %q: %w", p.input.name, err)
+	}
+	n := &network{tr: tr, version: p.version, left: p.size, timed: r.time}
+	y, err := p.evaluate(n, x)
+	if err != nil {
+		return nil, n.done, err
+	}
+	g, err := tr.Finish(y)
+	return g, n.done, err
 }
 
-func (n *network) width() int {
-	s := n.x.Shape()
-	w, _ := s[len(s)-1].Const()
-	return int(w)
-}
-
-// transpose turns [rows, columns] into [columns, rows].
-func transpose(v []float32, rows, columns int) []float32 {
-	out := make([]float32, len(v))
-	for r := range rows {
-		for c := range columns {
-			out[c*rows+r] = v[r*columns+c]
+// evaluate traces the outputs and stores the states.
+func (p *program) evaluate(n *network, x *lower.Tensor) (*lower.Tensor, error) {
+	var in []value
+	states := map[*layer]*lower.Tensor{}
+	for _, r := range p.top.graph.inputs {
+		t := x
+		if r.layer != p.input {
+			var err error
+			if t, err = p.given(n, r.layer); err != nil {
+				return nil, fmt.Errorf("input %q: %w", r.layer.name, err)
+			}
+			states[r.layer] = t
 		}
+		in = append(in, value{t: t})
+	}
+	out, err := n.graph(p.top.graph, p.outputs, in)
+	if err != nil {
+		return nil, err
+	}
+	for i, l := range p.states {
+		if err := n.tr.Store(states[l], out[1+i].t); err != nil {
+			return nil, fmt.Errorf("state %q: %w", l.name, err)
+		}
+	}
+	return out[0].t, nil
+}
+
+// given is an input other than the one that varies: a state, a constant, or nil where nothing needs it.
+func (p *program) given(n *network, in *layer) (*lower.Tensor, error) {
+	value, fixed := p.Fixed[in.name]
+	state := slices.Contains(p.states, in)
+	if !fixed && !state {
+		return nil, nil
+	}
+	shape, err := p.shapeOf(in)
+	if err != nil {
+		return nil, err
+	}
+	dims := []int64{1}
+	for _, d := range shape[min(1, len(shape)):] {
+		if d < 1 {
+			return nil, unsupported("its shape %v is open; -shape fixes it", shape)
+		}
+		dims = append(dims, d)
+	}
+	if state {
+		return n.tr.State(dims, nil)
+	}
+	one, err := n.tr.Floats(nil, []float32{value})
+	if err != nil {
+		return nil, err
+	}
+	return n.tr.Expand(one, polys(dims))
+}
+
+func polys(dims []int64) []lower.Poly {
+	out := make([]lower.Poly, len(dims))
+	for i, d := range dims {
+		out[i] = lower.Int(d)
 	}
 	return out
-}
-
-const maxUnits = 1 << 16
-
-func (n *network) dense(l *layer) (*lower.Tensor, error) {
-	in, units := n.width(), l.config.Units
-	if units < 1 || units > maxUnits {
-		return nil, fmt.Errorf("%d units", units)
-	}
-	shapes := [][]int{{in, units}}
-	if flag(l.config.UseBias) {
-		shapes = append(shapes, []int{units})
-	}
-	w, err := n.take(l.weights, shapes...)
-	if err != nil {
-		return nil, err
-	}
-	var bias []float32
-	if len(w) > 1 {
-		bias = w[1]
-	}
-	x, err := n.tr.Dense(n.x, transpose(w[0], in, units), units, bias)
-	if err != nil {
-		return nil, err
-	}
-	return n.activate(x, l.config.Activation)
-}
-
-func (n *network) activate(x *lower.Tensor, raw json.RawMessage) (*lower.Tensor, error) {
-	name, err := function(raw)
-	if err != nil {
-		return nil, err
-	}
-	last := x.Rank() - 1
-	switch name {
-	case "linear":
-		return x, nil
-	case "relu":
-		return n.tr.Unary(format.ReLU, x)
-	case "sigmoid":
-		return n.tr.Unary(format.Sigmoid, x)
-	case "tanh":
-		return n.tr.Unary(format.Tanh, x)
-	case "softmax":
-		return n.tr.Softmax(format.Softmax, x, last, last)
-	case "log_softmax":
-		return n.tr.Softmax(format.LogSoftmax, x, last, last)
-	}
-	return nil, unsupported("the activation %q is not supported", name)
-}
-
-func (n *network) activationLayer(l *layer) (*lower.Tensor, error) {
-	return n.activate(n.x, l.config.Activation)
-}
-
-func (n *network) reluLayer(l *layer) (*lower.Tensor, error) {
-	slope := string(l.config.NegativeSlope)
-	if l.config.MaxValue != nil || l.config.Threshold != 0 || slope != "" && slope != "0" && slope != "0.0" && slope != "[0.0]" && slope != "null" {
-		return nil, unsupported("a bound, slope or threshold is not supported")
-	}
-	return n.tr.Unary(format.ReLU, n.x)
-}
-
-func (n *network) softmaxLayer(l *layer) (*lower.Tensor, error) {
-	if err := l.lastAxis(n.x.Rank()); err != nil {
-		return nil, err
-	}
-	last := n.x.Rank() - 1
-	return n.tr.Softmax(format.Softmax, n.x, last, last)
-}
-
-// lastAxis checks that a layer works along the channels. Keras counts the axes as we do: [batch, time, channels].
-func (l *layer) lastAxis(rank int) error {
-	switch strings.Trim(string(l.config.Axis), "[] \n") {
-	case "", "-1", fmt.Sprint(rank - 1):
-		return nil
-	}
-	return unsupported("axis %s is not supported, only the channels'", l.config.Axis)
-}
-
-func (n *network) batchNorm(l *layer) (*lower.Tensor, error) {
-	if err := l.lastAxis(n.x.Rank()); err != nil {
-		return nil, err
-	}
-	scale, center := string(l.config.Scale) != "false", flag(l.config.Center)
-	eps := 1e-3
-	if l.config.Epsilon != nil {
-		eps = *l.config.Epsilon
-	}
-	shapes := slices.Repeat([][]int{{n.width()}}, 2)
-	for _, has := range []bool{scale, center} {
-		if has {
-			shapes = append(shapes, shapes[0])
-		}
-	}
-	w, err := n.take(l.weights, shapes...)
-	if err != nil {
-		return nil, err
-	}
-	var gamma, beta []float32
-	if scale {
-		gamma, w = w[0], w[1:]
-	}
-	if center {
-		beta, w = w[0], w[1:]
-	}
-	return n.tr.Normalise(n.x, w[0], w[1], gamma, beta, eps)
-}
-
-func (n *network) rescaling(l *layer) (*lower.Tensor, error) {
-	var scale, offset float32
-	if json.Unmarshal(l.config.Scale, &scale) != nil || len(l.config.Offset) > 0 && json.Unmarshal(l.config.Offset, &offset) != nil {
-		return nil, unsupported("a scale or offset that is not one number")
-	}
-	return n.tr.Scale(n.x, slices.Repeat([]float32{scale}, n.width()), slices.Repeat([]float32{offset}, n.width()))
-}
-
-func (n *network) flatten(*layer) (*lower.Tensor, error) {
-	if n.timed() {
-		return nil, unsupported("time flattened into channels is not supported")
-	}
-	return n.x, nil
-}
-
-func (n *network) timed() bool { return n.x.Rank() == 3 }
-
-func (n *network) pool(l *layer) (*lower.Tensor, error) {
-	if !n.timed() {
-		return nil, errors.New("there is no time left")
-	}
-	if l.config.DataFormat == "channels_first" || l.config.KeepDims {
-		return nil, unsupported("channels_first and keepdims are not supported")
-	}
-	kind := format.Mean
-	if l.class == "GlobalMaxPooling1D" {
-		kind = format.Max
-	}
-	return n.tr.Pool(kind, n.x, []int{0}, false)
-}
-
-func (n *network) recurrent(l *layer) (*lower.Tensor, error) {
-	op, err := n.cell(l, l.weights)
-	if err != nil {
-		return nil, err
-	}
-	if l.config.GoBackwards {
-		op.Flags |= format.FlagReverse
-		if l.config.ReturnSequences {
-			return nil, unsupported("go_backwards with return_sequences is not supported")
-		}
-	}
-	return n.emit(l, op)
-}
-
-func (n *network) emit(l *layer, cells ...quant.Op) (*lower.Tensor, error) {
-	steps, final, err := n.tr.Layer(n.x, cells)
-	if l.config.ReturnSequences {
-		return steps, err
-	}
-	return final, err
-}
-
-func (n *network) bidirectional(l *layer) (*lower.Tensor, error) {
-	if l.config.Layer == nil {
-		return nil, errors.New("no layer to run in two directions")
-	}
-	forward, err := parseLayer(l.config.Layer)
-	if err != nil {
-		return nil, err
-	}
-	backward := forward
-	if raw := l.config.BackwardLayer; len(raw) > 0 && string(raw) != "null" {
-		if backward, err = parseLayer(raw); err != nil {
-			return nil, err
-		}
-	}
-	if l.config.MergeMode == nil || *l.config.MergeMode != "concat" {
-		return nil, unsupported("directions are only concatenated, not merged otherwise")
-	}
-	if forward.config.GoBackwards || forward.config.ReturnSequences != backward.config.ReturnSequences || len(l.weights)%2 != 0 {
-		return nil, unsupported("directions that differ are not supported")
-	}
-	half := len(l.weights) / 2
-	f, err := n.cell(forward, l.weights[:half])
-	if err != nil {
-		return nil, err
-	}
-	b, err := n.cell(backward, l.weights[half:])
-	if err != nil {
-		return nil, err
-	}
-	if f.Hidden != b.Hidden {
-		return nil, unsupported("directions that differ are not supported")
-	}
-	b.Flags |= format.FlagReverse
-	return n.emit(forward, f, b)
-}
-
-var kinds = map[string]format.Kind{"LSTM": format.LSTM, "GRU": format.GRU, "SimpleRNN": format.RNN}
-
-// cell is one direction of a recurrent layer. The gates are i f c o and z r h, which is our order.
-func (n *network) cell(l *layer, w []*weights.Tensor) (op quant.Op, err error) {
-	c := &l.config
-	kind, ok := kinds[l.class]
-	switch {
-	case !ok:
-		return op, unsupported("%s is not supported in two directions", l.class)
-	case !n.timed():
-		return op, errors.New("there is no time left")
-	case c.ReturnState || c.TimeMajor:
-		return op, unsupported("return_state and time_major are not supported")
-	case c.Units < 1 || c.Units > maxUnits:
-		return op, fmt.Errorf("%d units", c.Units)
-	}
-	op = quant.Op{Kind: kind, Hidden: c.Units}
-	if err := cellActivations(c, &op); err != nil {
-		return op, err
-	}
-	in, rows := n.width(), (&format.Op{Kind: kind}).Gates()*c.Units
-	after := kind == format.GRU && c.ResetAfter
-	if kind == format.GRU && !after {
-		op.Flags |= format.FlagResetBefore
-	}
-	shapes := [][]int{{in, rows}, {c.Units, rows}}
-	switch {
-	case flag(c.UseBias) && after:
-		shapes = append(shapes, []int{2, rows})
-	case flag(c.UseBias):
-		shapes = append(shapes, []int{rows})
-	}
-	v, err := n.take(w, shapes...)
-	if err != nil {
-		return op, err
-	}
-	op.W, op.U = transpose(v[0], in, rows), transpose(v[1], c.Units, rows)
-	if len(v) > 2 {
-		op.B = v[2][:rows]
-	}
-	if len(v) > 2 && after {
-		op.BH = slices.Clone(v[2][rows:])
-		for i := range 2 * c.Units {
-			op.B[i] += op.BH[i]
-			op.BH[i] = 0
-		}
-	}
-	return op, nil
-}
-
-func cellActivations(c *config, op *quant.Op) error {
-	name, err := function(c.Activation)
-	if err != nil {
-		return err
-	}
-	if op.Kind == format.RNN && name == "relu" {
-		op.Flags |= format.FlagReLU
-		return nil
-	}
-	if name != "tanh" {
-		return unsupported("the activation %q is not supported in a cell", name)
-	}
-	if op.Kind == format.RNN {
-		return nil
-	}
-	if name, err = function(c.RecurrentActivation); err == nil && name != "sigmoid" {
-		err = unsupported("the recurrent activation %q is not supported", name)
-	}
-	return err
 }

@@ -747,7 +747,13 @@ func (tr *Tracer) Scale(t *Tensor, scale, shift []float32) (*Tensor, error) {
 
 // Normalise is a batch normalisation along the last axis, by the moments it has learned. A nil gamma is one, a nil beta zero.
 func (tr *Tracer) Normalise(t *Tensor, mean, variance, gamma, beta []float32, eps float64) (*Tensor, error) {
-	scale, shift := ones(len(mean)), make([]float32, len(mean))
+	scale, shift := Normalisation(mean, variance, gamma, beta, eps)
+	return tr.Scale(t, scale, shift)
+}
+
+// Normalisation is the scale and shift of a batch normalisation.
+func Normalisation(mean, variance, gamma, beta []float32, eps float64) (scale, shift []float32) {
+	scale, shift = ones(len(mean)), make([]float32, len(mean))
 	for i := range mean {
 		s := 1 / math.Sqrt(float64(variance[i])+eps)
 		if gamma != nil {
@@ -759,5 +765,5 @@ func (tr *Tracer) Normalise(t *Tensor, mean, variance, gamma, beta []float32, ep
 		}
 		scale[i], shift[i] = float32(s), float32(b)
 	}
-	return tr.Scale(t, scale, shift)
+	return scale, shift
 }

@@ -131,7 +131,7 @@ func (tr *Tracer) unfold(x *Tensor, cells []quant.Op, o Initial) (y *Tensor, las
 	steps, _ := x.axes[0].count()
 	batches, fixed := x.axes[1].count()
 	if !fixed {
-		if !x.axes[1].all(batch) && !x.axes[1].all(repeat) {
+		if !x.axes[1].all(batch) && !x.axes[1].all(repeat) && !x.axes[1].all(time) {
 			return nil, last, unsupported("a recurrent layer whose batch axis is not the batch of the network's input")
 		}
 		batches = 1
