@@ -37,7 +37,8 @@ input, or a bound.
       PyTorch weights (.pt, .pth, .safetensors), with what recur describe gesture.pt wrote and you have corrected
 
   recur convert gesture.keras -o gesture.recur -range 1
-      a Keras model, .keras or .h5, as model.save writes it
+      a Keras model, .keras or .h5, as model.save writes it. One that cannot run step by step, since it convolves over time, say,
+      takes a whole window in a step; its calibration data are windows [N, T, features]
 
 From PyTorch by way of ONNX: torch.onnx.export(net, example, "net.onnx", dynamo=False, dynamic_axes={"x": {0: "T"}}). Where the model's
 metadata has the properties labels, channels, units or rate, these are taken over.`, convert}

@@ -34,13 +34,13 @@ type importFlags struct {
 }
 
 func (f *importFlags) define(s *flag.FlagSet) {
-	s.StringVar(&f.output, "output", "", "the output of an ONNX model to compute, by `NAME` (default: its first)")
+	s.StringVar(&f.output, "output", "", "the output of an ONNX or Keras model to compute, by `NAME` (default: its first)")
 	f.fixed, f.shapes = map[string]float32{}, map[string][]int64{}
-	s.Func("zero", "further inputs of an ONNX model to fix at zero, such as initial states, by `NAMES` with commas", f.addZeros)
-	s.Func("fix", "further inputs of an ONNX model to fix at a number, `NAME=VALUE,…`", f.addFixed)
-	s.Func("state", "inputs of an ONNX model that hold in each step what an output gave in the one before, `INPUT=OUTPUT,…`, or none "+
-		"(default: found by names and shapes)", f.addStates)
-	s.Func("shape", "the shape of an input of an ONNX model that leaves it open, `NAME=1x576`; may be repeated", f.addShape)
+	s.Func("zero", "further inputs of an ONNX or Keras model to fix at zero, such as initial states, by `NAMES` with commas", f.addZeros)
+	s.Func("fix", "further inputs of an ONNX or Keras model to fix at a number, `NAME=VALUE,…`", f.addFixed)
+	s.Func("state", "inputs of an ONNX or Keras model that hold in each step what an output gave in the one before, `INPUT=OUTPUT,…`, or none "+
+		"(default: of ONNX found by names and shapes)", f.addStates)
+	s.Func("shape", "the shape of an input of an ONNX or Keras model that leaves it open, `NAME=1x576`; may be repeated", f.addShape)
 	s.StringVar(&f.arch, "arch", "", "what the layers of a PyTorch model are, a JSON `FILE` such as recur describe writes")
 }
 
@@ -98,8 +98,8 @@ func (f *importFlags) addShape(one string) error {
 	})
 }
 
-// forONNX reports whether a flag is set that only ONNX models take.
-func (f *importFlags) forONNX() bool {
+// ofGraph reports whether a flag is set that only models take which say themselves what their layers are.
+func (f *importFlags) ofGraph() bool {
 	return f.output != "" || len(f.fixed) > 0 || f.states != nil || len(f.shapes) > 0
 }
 
@@ -142,8 +142,8 @@ func (f *importFlags) onnx(b []byte) (*quant.Graph, error) {
 }
 
 func (f *importFlags) torch(b []byte) (*quant.Graph, error) {
-	if f.forONNX() {
-		return nil, errors.New("-output, -zero, -fix, -state and -shape apply to ONNX models only")
+	if f.ofGraph() {
+		return nil, errors.New("-output, -zero, -fix, -state and -shape apply to ONNX and Keras models only")
 	}
 	if f.arch == "" {
 		return nil, errors.New("PyTorch weights do not say what the layers are: give -arch FILE.json (recur describe writes a first version)")
@@ -165,14 +165,14 @@ func (f *importFlags) torch(b []byte) (*quant.Graph, error) {
 }
 
 func (f *importFlags) keras(b []byte) (*quant.Graph, error) {
-	if f.forONNX() || f.arch != "" {
-		return nil, errors.New("a Keras model says itself what its layers are; -output, -zero, -fix, -state, -shape and -arch do not apply")
+	if f.arch != "" {
+		return nil, errors.New("a Keras model says itself what its layers are; -arch does not apply")
 	}
 	m, err := fromkeras.Read(b)
 	if err != nil {
 		return nil, err
 	}
-	return fromkeras.Import(m)
+	return fromkeras.Import(m, fromkeras.Options{Output: f.output, Fixed: f.fixed, States: f.states, Shapes: f.shapes})
 }
 
 const maxArchBytes = 1 << 20
@@ -186,7 +186,7 @@ func (f *importFlags) open(path string) (*runtime.Model, error) {
 		}
 		return assemble(path, g)
 	}
-	if f.forONNX() || f.arch != "" {
+	if f.ofGraph() || f.arch != "" {
 		return nil, misused("-output, -zero, -fix, -state, -shape and -arch apply to models of other formats only")
 	}
 	return runtime.Open(path)
@@ -286,17 +286,21 @@ func readBatches(path string, features int) ([]batch, error) {
 	return out, nil
 }
 
-// sequences splits an array [T, features] or [N, T, features].
+// sequences splits an array [T, features] or [N, T, features]. The features of a step may have several axes, as those of a model have that
+// takes a window of fixed length in one step; a single step may stand alone.
 func sequences(a *npy.Array, features int) (batch, error) {
-	rank := len(a.Shape)
-	if rank < 2 || rank > 3 {
-		return batch{}, fmt.Errorf("shape %v, want [T, %d] or [N, T, %d]", a.Shape, features, features)
+	lead, ok := leading(a.Shape, features)
+	if !ok || len(lead) > 2 {
+		err := fmt.Errorf("shape %v, want [T, %d] or [N, T, %d], where the %d features may be those of several axes", a.Shape, features, features, features)
+		if n := len(a.Shape); n > 1 {
+			err = fmt.Errorf("%d features a step, the model takes %d (%w)", a.Shape[n-1], features, err)
+		}
+		return batch{}, err
 	}
-	if got := a.Shape[rank-1]; got != features {
-		return batch{}, fmt.Errorf("%d features a step, the model takes %d (shape %v, want [T, %d] or [N, T, %d])",
-			got, features, a.Shape, features, features)
+	b := batch{steps: 1, many: len(lead) == 2}
+	if len(lead) > 0 {
+		b.steps = lead[len(lead)-1]
 	}
-	b := batch{steps: a.Shape[rank-2], many: rank == 3}
 	if len(a.Data) == 0 {
 		return b, fmt.Errorf("shape %v holds no steps", a.Shape)
 	}
@@ -310,6 +314,21 @@ func sequences(a *npy.Array, features int) (batch, error) {
 		b.seqs = append(b.seqs, a.Data[i:i+size])
 	}
 	return b, nil
+}
+
+// leading are the axes before those that hold the features of one step.
+func leading(shape []int, features int) ([]int, bool) {
+	n := 1
+	for i, d := range slices.Backward(shape) {
+		n *= d
+		if n == features {
+			return shape[:i], true
+		}
+		if n > features {
+			break
+		}
+	}
+	return nil, false
 }
 
 // index is the place of element i in an array.

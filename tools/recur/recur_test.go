@@ -158,6 +158,39 @@ func TestShapes(t *testing.T) {
 	}
 }
 
+// TestSequences is of arrays whose last axes hold the features of a step.
+func TestSequences(t *testing.T) {
+	for _, c := range []struct {
+		shape []int
+		lead  []int // nil: refused
+	}{
+		{[]int{6}, []int{}}, {[]int{2, 3}, []int{}}, {[]int{5, 6}, []int{5}}, {[]int{5, 2, 3}, []int{5}}, {[]int{4, 5, 6}, []int{4, 5}},
+		{[]int{4, 5, 3, 2}, []int{4, 5}}, {[]int{4, 5, 6, 1}, []int{4, 5}}, {[]int{5, 4, 3}, nil}, {[]int{2, 4, 5, 6}, nil}, {[]int{3}, nil}, {[]int{12}, nil},
+	} {
+		n := 1
+		for _, d := range c.shape {
+			n *= d
+		}
+		b, err := sequences(&npy.Array{Shape: c.shape, Data: make([]float32, n)}, 6)
+		if c.lead == nil {
+			if err == nil || !strings.Contains(err.Error(), "want [T, 6] or [N, T, 6]") {
+				t.Errorf("%v: %v", c.shape, err)
+			}
+			continue
+		}
+		steps, many := 1, 1
+		switch len(c.lead) {
+		case 1:
+			steps = c.lead[0]
+		case 2:
+			many, steps = c.lead[0], c.lead[1]
+		}
+		if err != nil || b.steps != steps || len(b.seqs) != many || b.many != (len(c.lead) == 2) || len(b.seqs[0]) != 6*steps {
+			t.Errorf("%v: %d sequences of %d steps, many %v: %v", c.shape, len(b.seqs), b.steps, b.many, err)
+		}
+	}
+}
+
 func TestInspect(t *testing.T) {
 	b := newFolder(t)
 	b.do(0, "convert net.onnx -o net.recur -range 3 -labels rest,go -rate 50")
@@ -231,7 +264,7 @@ func TestBadInput(t *testing.T) {
 		"run net.onnx -in one.npy -zero h":               `no input "h"`,
 		"convert net.onnx -o out.recur":                  "w8a8 needs to know how large",
 		"convert net.onnx -o out.recur -calib nan.npy":   "element [2 4 1] is NaN",
-		"convert net.onnx -o out.recur -calib wide.npy":  "4 features",
+		"convert net.onnx -o out.recur -calib wide.npy":  "4 features a step, the model takes 3",
 		"convert net.onnx -o gone/out.recur -scheme f32": "no such file",
 		"compare net.onnx cut.recur -in one.npy":         "cut.recur",
 		"inspect one.npy":                                "not a .recur file",

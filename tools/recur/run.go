@@ -17,6 +17,8 @@ Runs a .recur file, or a model of another format converted to f32 on the way, on
   recur run gesture.recur -in x.npy -out y.npy
       x [T, features]: y is [T, out], or [out] where the model gives one result for the sequence
       x [N, T, features]: N independent sequences; y is [N, T, out] or [N, out]
+      a model that takes whole windows [T, features] in a step (recur inspect shows T*features channels): x [N, T, features]
+      holds N steps; y is [N, out]
   recur run gesture.recur -in x.npy
       print the result, a line a step (or sequence)
   recur run gesture.onnx -in x.npy -out y.npy

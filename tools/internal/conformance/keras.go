@@ -24,7 +24,7 @@ func (k kerasCase) run(c checker) ([]Output, error) {
 	if err != nil {
 		return nil, err
 	}
-	g, err := fromkeras.Import(m)
+	g, err := fromkeras.Import(m, fromkeras.Options{})
 	if err != nil {
 		return nil, err
 	}
