@@ -150,11 +150,10 @@ func (b *builder) matrix(role, scale format.Role, w []float32, rows, cols int, l
 		b.arg(role, format.Blob{Kind: format.MatF32, Rows: rows, Cols: cols, F32: kernels.PackF32(w, rows, cols)})
 		return
 	}
-	s := b.know.sample(product{len(b.f.Ops) - 1, role})
-	q, scales, shift := newRounder(limit, levels(b.at.Scheme), s).rows(w, rows, cols)
-	b.shift[role] = shift
-	b.arg(role, format.Blob{Kind: format.MatI8, Rows: rows, Cols: cols, I8: kernels.PackI8(q, rows, cols)})
-	b.vector(scale, scales)
+	q := b.know.round(product{len(b.f.Ops) - 1, role}, b.at.Scheme, w, rows, cols, limit)
+	b.shift[role] = q.shift
+	b.arg(role, format.Blob{Kind: format.MatI8, Rows: rows, Cols: cols, I8: q.weights})
+	b.vector(scale, q.scales)
 }
 
 // inverse writes the factors that take activations to integers.

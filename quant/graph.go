@@ -18,6 +18,7 @@ type Graph struct {
 	Meta   []format.Pair
 	Input  format.Input
 	Labels []string
+	Range  []float32      // magnitude of each input channel, where the model says so
 	Values []format.Value // Values[0] is the input
 	Ops    []Op
 	Output int
@@ -91,6 +92,9 @@ func (op *Op) bounded() bool {
 
 // validate checks the lengths that Build relies on; the file's own validation checks the rest.
 func (g *Graph) validate() error {
+	if g.Range != nil && len(g.Range) != g.Values[0].Width {
+		return fmt.Errorf("%d ranges for %d channels", len(g.Range), g.Values[0].Width)
+	}
 	for i := range g.Ops {
 		if err := g.Ops[i].validate(g); err != nil {
 			return fmt.Errorf("operation %d (%v %q): %w", i, g.Ops[i].Kind, g.Ops[i].Name, err)

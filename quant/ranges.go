@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/recur-go/recur/kernels"
 	"github.com/recur-go/recur/runtime/format"
 )
 
@@ -16,28 +17,48 @@ const minShare = 1.0 / 64
 type knowledge struct {
 	samples map[product]*sample
 	bounds  [][]float32 // of every operation, what Op.bounds says
+	rounded map[scheme]rounded
+}
+
+// scheme is one of a matrix.
+type scheme struct {
+	product
+	format.Scheme
+}
+
+// rounded are the int8 weights of a matrix, packed.
+type rounded struct {
+	weights       []int8
+	scales, shift []float32
+}
+
+// round quantises a matrix, once.
+func (k *knowledge) round(p product, s format.Scheme, w []float32, rows, cols int, limit []float32) rounded {
+	r, ok := k.rounded[scheme{p, s}]
+	if !ok {
+		q, scales, shift := newRounder(limit, levels(s), k.samples[p]).rows(w, rows, cols)
+		r = rounded{kernels.PackI8(q, rows, cols), scales, shift}
+		k.rounded[scheme{p, s}] = r
+	}
+	return r
 }
 
 func learn(g *Graph, o Options) (*knowledge, error) {
-	k := &knowledge{}
+	k := &knowledge{rounded: map[scheme]rounded{}}
 	var err error
-	switch {
-	case len(o.Calib) > 0:
+	switch o.RangeSource(g) {
+	case RangeOfCalibration:
 		k.samples, err = observe(g, o.Calib)
-	case o.Range > 0:
-		k.bounds = boundRanges(g, filled(o.Range, g.Values[0].Width))
-	default:
+	case UnknownRange:
 		err = ErrRange
+	case RangeOfNormalisation:
+		k.bounds = boundRanges(g, g.inputRange(), g.normalisation())
+	case RangeGiven:
+		k.bounds = boundRanges(g, filled(o.Range, g.Values[0].Width), 0)
+	case RangeOfModel:
+		k.bounds = boundRanges(g, g.inputRange(), 0)
 	}
 	return k, err
-}
-
-// sample is what is known of what a matrix multiplies, or nil.
-func (k *knowledge) sample(p product) *sample {
-	if k == nil {
-		return nil
-	}
-	return k.samples[p]
 }
 
 // limits returns the magnitudes that the integers of a scheme have to reach: of each column of an operation's matrix, and of each unit of
@@ -177,14 +198,18 @@ func widen(r, rows []float32) {
 	}
 }
 
-// boundRanges bounds what each operation with weights reads by interval arithmetic; what has no bound is infinite.
-func boundRanges(g *Graph, input []float32) [][]float32 {
+// boundRanges bounds what each operation with weights reads by interval arithmetic; what has no bound is infinite. If normal is not 0, it
+// is what normalised input is bounded by.
+func boundRanges(g *Graph, input []float32, normal float32) [][]float32 {
 	bounds := make([][]float32, len(g.Ops))
 	walkRanges(g, input, func(i int, in []float32) []float32 {
 		op := &g.Ops[i]
 		out := make([]float32, op.Out.Width)
 		for k := range out {
-			if out[k] = op.bound(k, in); out[k] != out[k] { // 0 times infinity
+			switch out[k] = op.bound(k, in); {
+			case normal > 0 && op.normalises():
+				out[k] = normal
+			case out[k] != out[k]: // 0 times infinity
 				out[k] = unbounded
 			}
 		}
@@ -209,6 +234,8 @@ func (op *Op) bound(k int, in []float32) float32 {
 		return op.boundRow(k%rows, in[k/rows*width:][:width])
 	case format.ReLU, format.Last, format.First, format.Mean, format.Max, format.Abs:
 		return in[k]
+	case format.Round, format.Floor:
+		return in[k] + 1
 	case format.LeakyReLU:
 		return in[k] * max(1, abs(op.Params[0]))
 	case format.ELU:

@@ -10,8 +10,10 @@ import (
 	"github.com/recur-go/recur/runtime/format"
 )
 
-// blockSteps is how many vectors go through the weights together: time steps of a sequence, at most, or points of a convolution.
-const blockSteps = 16
+// BlockSteps is how many vectors go through the weights together: time steps of a sequence, at most, or points of a convolution.
+const BlockSteps = 16
+
+const blockSteps = BlockSteps
 
 // ErrTwoWay is returned by Step of a model that needs the whole sequence.
 var ErrTwoWay = errors.New("a two-way model has no single step: the backward layer starts at the end of the sequence; use Run")
@@ -187,8 +189,9 @@ func (s *Session) copyOut(y []float32, n int) {
 // during the call. A nil f ends it. For per-sequence values n is 1 and t the number of the block's first step.
 func (s *Session) SetTap(f func(op, t, n int, y []float32)) { s.tap = f }
 
-// SetProductTap makes f see every vector that a matrix of weights multiplies: the matrix is that of role w of an operation, x is valid
-// only during the call. A nil f ends it.
+// SetProductTap makes f see every vector that a matrix of weights multiplies, in this order: the matrix is that of role w of an operation,
+// x is valid only during the call. A reverse operation takes the time steps in blocks of BlockSteps from the end of the sequence on, and
+// the input of a block forwards. A nil f ends it.
 func (s *Session) SetProductTap(f func(op int, w format.Role, x []float32)) { s.productTap = f }
 
 func (s *Session) observe(i, n int) {

@@ -216,7 +216,7 @@ func TestCompareJSON(t *testing.T) {
 	b := newFolder(t)
 	b.do(0, "convert net.onnx -o net.recur -scheme f32")
 	out, _ := b.do(0, "compare net.onnx net.recur -in one.npy -json")
-	var s comparison
+	var s costs
 	if err := json.Unmarshal([]byte(out), &s); err != nil {
 		t.Fatal(err)
 	}
@@ -262,7 +262,7 @@ func TestBadInput(t *testing.T) {
 		"run erf.onnx -in one.npy":                       `Softplu node "softmax": the operator is not supported`,
 		"run net.onnx -in one.npy -output q":             `no output "q"`,
 		"run net.onnx -in one.npy -zero h":               `no input "h"`,
-		"convert net.onnx -o out.recur":                  "w8a8 needs to know how large",
+		"convert net.onnx -o out.recur":                  "int8 needs to know how large",
 		"convert net.onnx -o out.recur -calib nan.npy":   "element [2 4 1] is NaN",
 		"convert net.onnx -o out.recur -calib wide.npy":  "4 features a step, the model takes 3",
 		"convert net.onnx -o gone/out.recur -scheme f32": "no such file",
