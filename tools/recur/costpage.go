@@ -79,6 +79,19 @@ func withUnit(d *Difference) string {
 	return d.Decibels() + " dB"
 }
 
+const fewChanges = 12
+
+// Frequent are the most frequent changes.
+func (d *decisions) Frequent() []change { return d.Changes[:min(fewChanges, len(d.Changes))] }
+
+// Others is how often other changes happened.
+func (d *decisions) Others() (n int) {
+	for _, c := range d.Changes[len(d.Frequent()):] {
+		n += c.Count
+	}
+	return n
+}
+
 // Bar is the width of the share of the work as a bar of 60.
 func (o opDifference) Bar() float64 { return 60 * o.Work }
 
@@ -317,4 +330,4 @@ func (a *alongTime) density(axis octaveAxis, s *costs) *density {
 	return d
 }
 
-func power(exponent int) string { return fmt.Sprintf("%.1g", math.Exp2(float64(exponent))) }
+func power(exponent int) string { return fmt.Sprintf("%.2g", math.Exp2(float64(exponent))) }
