@@ -88,7 +88,7 @@ func allocated() uint64 {
 }
 
 // loadBytes is what loading a file of n bytes may allocate: its copy, and a small multiple of what it says.
-func loadBytes(n int) uint64 { return 1<<17 + 16*uint64(n) }
+func loadBytes(n int) uint64 { return 1<<17 + 32*uint64(n) }
 
 const (
 	hostileBytes = 1 << 26
