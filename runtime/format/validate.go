@@ -146,6 +146,9 @@ func (f *File) validateOp(op *Op, w *progress) error {
 	if op.Kind == 0 || op.Kind >= kindEnd || op.Scheme >= schemeEnd || op.Flags >= flagsEnd {
 		return fmt.Errorf("unknown kind, scheme %v or flags %#x", op.Scheme, op.Flags)
 	}
+	if allowed := op.Kind.flags(); op.Flags&^allowed != 0 {
+		return fmt.Errorf("flags %#x do not apply", op.Flags)
+	}
 	if err := f.validateRoles(op); err != nil {
 		return err
 	}
@@ -220,9 +223,6 @@ func (f *File) validateSteps(op *Op, in Ref) error {
 }
 
 func (f *File) validateShape(op *Op) error {
-	if allowed := op.Kind.flags(); op.Flags&^allowed != 0 {
-		return fmt.Errorf("flags %#x do not apply", op.Flags)
-	}
 	if !op.Kind.Recurrent() && op.Hidden != 0 {
 		return fmt.Errorf("hidden size %d in an operation without one", op.Hidden)
 	}
@@ -305,6 +305,9 @@ func (f *File) validateCell(op *Op) error {
 		if r.Width != op.Hidden {
 			return fmt.Errorf("initial state %d has %d channels, want %d", i, r.Width, op.Hidden)
 		}
+	}
+	if b := f.Arg(op, RoleCellClip); b != nil && !(b.F32[0] > 0) {
+		return fmt.Errorf("cell state limited to %v", b.F32[0])
 	}
 	return f.validateActs(op)
 }
