@@ -4,10 +4,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"os"
 	goruntime "runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -152,7 +154,7 @@ func targets(b []byte) (at []int) {
 }
 
 func goldenBytes(t testing.TB) (files [][]byte) {
-	for path := range goldenFiles {
+	for _, path := range slices.Sorted(maps.Keys(goldenFiles)) {
 		b, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
@@ -256,4 +258,23 @@ func FuzzLoad(f *testing.F) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) { tryHostile(t, append([]byte(nil), b...)) })
+}
+
+// FuzzPatched changes what valid files say, four bytes of input for one byte of a file.
+func FuzzPatched(f *testing.F) {
+	files := append(goldenBytes(f), sampleFile(f))
+	var places [][]int
+	for _, b := range files {
+		places = append(places, targets(b))
+	}
+	f.Add(uint8(0), []byte{0, 0, 0, 0})
+	f.Fuzz(func(t *testing.T, which uint8, patches []byte) {
+		k := int(which) % len(files)
+		b := append([]byte(nil), files[k]...)
+		for ; len(patches) >= 4; patches = patches[4:] {
+			i := int(patches[0]) | int(patches[1])<<8 | int(patches[2])<<16
+			b[places[k][i%len(places[k])]] = patches[3]
+		}
+		tryHostile(t, b)
+	})
 }
