@@ -24,11 +24,12 @@ func TestSuites(t *testing.T) {
 		name            string
 		passed, outputs int
 	}{
-		{"onnx-node", 80, 89},
-		{"ort-matrix", 42, 108},
+		{"onnx-node", 370, 505},
+		{"ort-matrix", 135, 306},
 		{"torch", 231, 559},
 		{"torch-real", 12, 16},
 		{"keras-ref", 14, 14},
+		{"ort", 10, 14},
 	} {
 		cases, err := Find(filepath.Join(root, s.name))
 		if err != nil {

@@ -8,13 +8,18 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/recur-go/recur/quant"
+	"github.com/recur-go/recur/runtime"
 	"github.com/recur-go/recur/runtime/format"
 	"github.com/recur-go/recur/tools/internal/lower"
 	"github.com/recur-go/recur/tools/internal/onnx"
 	"github.com/recur-go/recur/tools/internal/onnx/onnxtest"
 )
 
-const steps = 7
+const (
+	steps     = 7
+	tolerance = 1e-5
+)
 
 // sample is a sequence, as the reference and as the runtime take it.
 func sample(rnd *rand.Rand, width int) (x [][]float64, flat []float32) {
@@ -42,6 +47,27 @@ func imported(t *testing.T, m *model, x []float32) []float32 {
 	}
 	y, _ := runGraph(t, g, x)
 	return y
+}
+
+func runGraph(t *testing.T, g *quant.Graph, x []float32) ([]float32, *runtime.Model) {
+	t.Helper()
+	f, err := quant.Build(g, quant.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := runtime.New(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := 1
+	if m.PerStep() {
+		rows = len(x) / m.InputWidth()
+	}
+	y := make([]float32, rows*m.OutputWidth())
+	if err := m.NewSession().Run(x, y); err != nil {
+		t.Fatal(err)
+	}
+	return y, m
 }
 
 func wants(t *testing.T, got []float32, want []float64) {
