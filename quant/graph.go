@@ -68,7 +68,7 @@ func (op *Op) Blocks() int {
 	return 0
 }
 
-// bounded reports whether the hidden state of a recurrent operation lies in [-1, 1].
+// bounded reports whether the hidden state of a recurrent operation stays in [-1, 1], or as far from it as its initial state is.
 func (op *Op) bounded() bool {
 	if len(op.In) > 1 || op.Flags&format.FlagReLU != 0 {
 		return false
@@ -79,15 +79,21 @@ func (op *Op) bounded() bool {
 	in := func(a kernels.Activation) bool {
 		return a == kernels.ActSigmoid || a == kernels.ActTanh || a == kernels.ActHardSigmoid || a == kernels.ActSoftsign
 	}
-	if op.Kind == format.LSTM { // h is the product of the gate and the output
+	switch op.Kind {
+	case format.LSTM: // h is the product of the gate and the output
 		return in(op.Acts[0]) && in(op.Acts[2])
+	case format.GRU: // h is between h and the candidate if the gate is in [0, 1]
+		return (op.Acts[0] == kernels.ActSigmoid || op.Acts[0] == kernels.ActHardSigmoid) && in(op.Acts[1])
 	}
-	for _, a := range op.Acts {
-		if !in(a) {
-			return false
-		}
+	return in(op.Acts[0])
+}
+
+// unit is the bound of a unit of a hidden state that is bounded.
+func (op *Op) unit(u int) float32 {
+	if op.H0 == nil {
+		return 1
 	}
-	return true
+	return max(1, abs(op.H0[u]))
 }
 
 // validate checks the lengths that Build relies on; the file's own validation checks the rest.

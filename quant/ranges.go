@@ -79,7 +79,10 @@ func (k *knowledge) limits(i int, op *Op, scheme format.Scheme) (x, h []float32,
 	case !op.Kind.Recurrent():
 		return x, nil, nil
 	case op.bounded():
-		return x, filled(1, op.Hidden), nil
+		h = make([]float32, op.Hidden)
+		for u := range h {
+			h[u] = op.unit(u)
+		}
 	case k.samples != nil:
 		h = k.samples[product{i, format.RoleU}].limits(op.Hidden, scheme)
 	}
@@ -267,7 +270,7 @@ func (op *Op) bound(k int, in []float32) float32 {
 		return float32(math.Sqrt(float64(op.Dims[0])))
 	case format.LSTM, format.GRU, format.RNN:
 		if op.bounded() && !(op.Flags&format.FlagCell != 0 && k >= op.Out.Width-op.Hidden) {
-			return 1
+			return op.unit(k % op.Hidden)
 		}
 	}
 	return unbounded
