@@ -64,7 +64,7 @@ func (c *call) matrices(a, b *lower.Tensor) (*lower.Tensor, error) {
 	k := chain{c: c}
 	switch {
 	case !a.Computed() && !b.Computed():
-		return c.constantProduct(a, b)
+		return c.tr.MatMul(a, b)
 	case !b.Computed():
 		if w, in, out := c.matrix(b, a.Rank()); w != nil {
 			return c.dense(a, transposed(w, in, out), out)
@@ -109,34 +109,6 @@ func transposed(m []float32, rows, cols int) []float32 {
 		}
 	}
 	return out
-}
-
-// perElement is how many multiplications of constants cost as much as an element that is rearranged.
-const perElement = 16
-
-// constantProduct is a product of known matrices, summed in float64.
-func (c *call) constantProduct(a, b *lower.Tensor) (*lower.Tensor, error) {
-	x, m, inner := c.matrix(a, a.Rank())
-	y, rows, n := c.matrix(b, b.Rank())
-	if x == nil || y == nil || inner != rows || a.Rank() != 2 || b.Rank() != 2 {
-		return nil, unsupported("a product of constants of shape %v and %v", a.Shape(), b.Shape())
-	}
-	if err := c.tr.Spend(int64(m) * (int64(inner)*int64(n)/perElement + int64(n))); err != nil {
-		return nil, err
-	}
-	out := make([]float32, 0, m*n)
-	for r := range m {
-		sums := make([]float64, n)
-		for k, v := range x[r*inner : (r+1)*inner] {
-			for j, w := range y[k*n : (k+1)*n] {
-				sums[j] += float64(v) * float64(w)
-			}
-		}
-		for _, s := range sums {
-			out = append(out, float32(s))
-		}
-	}
-	return c.tr.Floats([]int64{int64(m), int64(n)}, out)
 }
 
 // gemm is alpha A' B' + beta C.

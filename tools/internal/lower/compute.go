@@ -517,16 +517,22 @@ func (tr *Tracer) LayerNorm(t *Tensor, axes []int, eps float32) (*Tensor, error)
 	return tr.back(moved.channels(tr.emit(op, in, len(in), tr.perStep(in))), axes, t.Rank())
 }
 
-// MatMul is the product of two computed tensors over the last axis of a and the last but one of b, with broadcasting of the others.
+// MatMul is the product of two tensors over the last axis of a and the last but one of b, with broadcasting of the others.
 func (tr *Tracer) MatMul(a, b *Tensor) (*Tensor, error) {
 	if len(a.axes) < 2 || len(b.axes) < 2 {
-		return nil, unsupported("a product of computed tensors with fewer than 2 dimensions")
+		return nil, unsupported("a product of tensors with fewer than 2 dimensions")
 	}
-	perStep := a.Computed() && tr.perStep(a.c) || !a.Computed() && tr.perStep(b.c)
+	computed := a.Computed() || b.Computed()
+	perStep := a.Computed() && tr.perStep(a.c) || !a.Computed() && b.Computed() && tr.perStep(b.c)
 	var err error
 	ts := []*Tensor{a, b}
 	for i := range ts {
-		if ts[i], err = tr.lifted(ts[i], perStep); err != nil {
+		if computed {
+			ts[i], err = tr.lifted(ts[i], perStep)
+		} else {
+			ts[i], err = tr.ToFloat(ts[i])
+		}
+		if err != nil {
 			return nil, err
 		}
 		for ax := len(ts[i].axes) - 2; ax < len(ts[i].axes); ax++ {
@@ -552,6 +558,17 @@ func (tr *Tracer) MatMul(a, b *Tensor) (*Tensor, error) {
 	if err := tr.spend(int64(len(ia)) * int64(m*k+k*n+m*n)); err != nil {
 		return nil, err
 	}
+	axes := append(slices.Clone(la.axes), denseAxis(m), denseAxis(n))
+	if !computed {
+		if err := tr.spend(int64(len(ia)) * int64(m) * (int64(k)*int64(n)/perElement + int64(n))); err != nil {
+			return nil, err
+		}
+		out := make([]float32, 0, len(ia)*m*n)
+		for i := range ia {
+			out = append(out, matrixProduct(a.f[ia[i]*m*k:], b.f[ib[i]*k*n:], m, k, n)...)
+		}
+		return &Tensor{axes: axes, f: out}, nil
+	}
 	var x, y []Chan
 	for i := range ia {
 		x = append(x, a.c[ia[i]*m*k:][:m*k]...)
@@ -561,6 +578,25 @@ func (tr *Tracer) MatMul(a, b *Tensor) (*Tensor, error) {
 		return nil, unsupported("values of every step multiplied with one of the whole sequence")
 	}
 	op := quant.Op{Kind: format.MatMul, Name: tr.name(format.MatMul), Dims: []int32{int32(len(ia)), int32(m), int32(k), int32(n)}}
-	out := tr.emitAll(op, [][]Chan{x, y}, len(ia)*m*n, perStep)
-	return &Tensor{axes: append(slices.Clone(la.axes), denseAxis(m), denseAxis(n)), c: out}, nil
+	return &Tensor{axes: axes, c: tr.emitAll(op, [][]Chan{x, y}, len(ia)*m*n, perStep)}, nil
+}
+
+// perElement is how many multiplications of known numbers cost as much as an element that is rearranged.
+const perElement = 16
+
+// matrixProduct is a, [m, k], times b, [k, n].
+func matrixProduct(a, b []float32, m, k, n int) []float32 {
+	out, sum := make([]float32, 0, m*n), make([]float64, n)
+	for r := range m {
+		clear(sum)
+		for i, v := range a[r*k:][:k] {
+			for j, w := range b[i*n:][:n] {
+				sum[j] += float64(v) * float64(w)
+			}
+		}
+		for _, s := range sum {
+			out = append(out, float32(s))
+		}
+	}
+	return out
 }

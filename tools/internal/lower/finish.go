@@ -23,7 +23,9 @@ func (tr *Tracer) Finish(t *Tensor) (*quant.Graph, error) {
 	if len(t.c) == 0 || tr.mixed(t.c) {
 		return nil, unsupported("an output without channels, or of mixed sorts")
 	}
-	out := tr.mergeSteps(tr.recognise(t.c))
+	out := tr.recognise(t.c)
+	drop(&tr.graph, refs(out))
+	out = tr.mergeSteps(out)
 	if len(refs(out)) > maxRefs {
 		tr.node = "output"
 		out = tr.gather(out)
@@ -35,7 +37,7 @@ func (tr *Tracer) Finish(t *Tensor) (*quant.Graph, error) {
 	g := &tr.graph
 	g.Output = out[0].Value
 	tr.keepStates()
-	drop(g)
+	drop(g, []format.Ref{{Value: g.Output, Width: g.Values[g.Output].Width}})
 	trimCells(g)
 	foldAffines(g)
 	renumber(g)
@@ -58,9 +60,11 @@ func ones(n int) []float32 {
 
 // drop removes operations whose results nothing reads. A state is stored if anything reads what is recalled, which may be only seen when
 // the operations that another state needs are known.
-func drop(g *quant.Graph) {
+func drop(g *quant.Graph, wanted []format.Ref) {
 	read := make([][]format.Ref, len(g.Values))
-	read[g.Output] = []format.Ref{{Value: g.Output, Width: g.Values[g.Output].Width}}
+	for _, r := range wanted {
+		read[r.Value] = append(read[r.Value], r)
+	}
 	keep := make([]bool, len(g.Ops))
 	for grown := true; grown; {
 		grown = false

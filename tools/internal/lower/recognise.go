@@ -302,8 +302,8 @@ func together[U any](units []U, gates func(U) [4]sum) (groups [][]U) {
 	return groups
 }
 
-// previous finds the hidden state among the inputs of a cell: the state that is set to its output, or the output of the cell whose cell
-// state it goes on from.
+// previous finds the hidden state among the inputs of a cell: the state that is set to its output, the output of the cell whose cell state it
+// goes on from, or what shows that cell state, as a first step does in which a state of zero has been folded away.
 func (r *recogniser) previous(w *written, gate []sum) bool {
 	var inputs []Chan
 	for _, s := range gate[0].rows {
@@ -328,7 +328,32 @@ func (r *recogniser) previous(w *written, gate []sum) bool {
 			return true
 		}
 	}
+	if h = r.shown(w.c, inputs); all(h) {
+		w.h = h
+		return true
+	}
 	return false
+}
+
+// shown are the inputs that are σ(o) tanh(c) of the given cell states, in their order.
+func (r *recogniser) shown(c, inputs []Chan) []Chan {
+	by := map[Chan]Chan{}
+	for _, x := range inputs {
+		_, t, ok := r.either(x, format.Mul, format.Sigmoid)
+		if !ok {
+			continue
+		}
+		if of, _, ok := r.made(t, format.Tanh); ok {
+			by[of[0]] = x
+		}
+	}
+	var h []Chan
+	for _, k := range c {
+		if x, ok := by[k]; ok {
+			h = append(h, x)
+		}
+	}
+	return h
 }
 
 // weights splits the rows of the gates into those of the inputs and of the hidden state. Rows in hidden, by gate, are of the state alone
