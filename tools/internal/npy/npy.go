@@ -1,5 +1,5 @@
 // Package npy reads and writes NumPy's .npy arrays, and reads .npz archives of them, as far as data for networks needs it:
-// little-endian f4, f8, i4 and i8. Sizes are bounded by the bytes that are there.
+// little-endian f4, f8, i2, i4, i8, i1 and u1. Sizes are bounded by the bytes that are there.
 package npy
 
 import (
@@ -50,7 +50,7 @@ func read(b []byte) (*Array, error) {
 	}
 	size, decode := element(descr)
 	if decode == nil {
-		return nil, fmt.Errorf("element type %s is not supported (only <f4, <f8, <i4 and <i8)", descr)
+		return nil, fmt.Errorf("element type %s is not supported (only <f4, <f8 and integers)", descr)
 	}
 	n := 1
 	for _, d := range shape {
@@ -142,6 +142,12 @@ func element(descr string) (size int, decode func([]byte) float32) {
 		return 4, func(b []byte) float32 { return math.Float32frombits(le.Uint32(b)) }
 	case "<f8":
 		return 8, func(b []byte) float32 { return float32(math.Float64frombits(le.Uint64(b))) }
+	case "|i1":
+		return 1, func(b []byte) float32 { return float32(int8(b[0])) }
+	case "|u1":
+		return 1, func(b []byte) float32 { return float32(b[0]) }
+	case "<i2":
+		return 2, func(b []byte) float32 { return float32(int16(le.Uint16(b))) }
 	case "<i4":
 		return 4, func(b []byte) float32 { return float32(int32(le.Uint32(b))) }
 	case "<i8":

@@ -61,6 +61,8 @@ func TestTypes(t *testing.T) {
 		file(header("<f8", "False", "2, 3"), []float64{1, -2, 3, 4, 5, 6}),
 		file(header("<i4", "False", "2, 3"), []int32{1, -2, 3, 4, 5, 6}),
 		file(header("<i8", "False", "2, 3"), []int64{1, -2, 3, 4, 5, 6}),
+		file(header("<i2", "False", "2, 3"), []int16{1, -2, 3, 4, 5, 6}),
+		file(header("|i1", "False", "2, 3"), []int8{1, -2, 3, 4, 5, 6}),
 		file(header("<f4", "True", "2, 3"), []float32{1, 4, -2, 5, 3, 6}),
 	} {
 		a, err := Read(b)
