@@ -261,6 +261,13 @@ type SplitOptions struct{ Parts int32 }
 // SplitVOptions belong to SPLIT_V.
 type SplitVOptions struct{ Parts int32 }
 
+// FakeQuantOptions belong to FAKE_QUANT.
+type FakeQuantOptions struct {
+	Min, Max float32
+	Bits     int32
+	Narrow   bool
+}
+
 // PackOptions belong to PACK.
 type PackOptions struct{ Parts, Axis int32 }
 
@@ -326,7 +333,7 @@ var optionsByType = map[uint8]any{
 	1: Conv2DOptions{}, 2: DepthwiseConv2DOptions{}, 5: Pool2DOptions{}, 7: RNNOptions{}, 8: FullyConnectedOptions{}, 9: SoftmaxOptions{},
 	10: ConcatenationOptions{}, 11: AddOptions{}, 14: LSTMOptions{}, 16: CallOptions{}, 17: ReshapeOptions{}, 21: MulOptions{},
 	23: GatherOptions{}, 27: ReducerOptions{}, 28: SubOptions{}, 29: DivOptions{}, 30: SqueezeOptions{}, 31: SequenceRNNOptions{},
-	32: StridedSliceOptions{}, 35: SplitOptions{}, 37: CastOptions{}, 49: TransposeConvOptions{}, 55: ShapeOptions{}, 59: PackOptions{},
+	32: StridedSliceOptions{}, 35: SplitOptions{}, 37: CastOptions{}, 49: TransposeConvOptions{}, 55: ShapeOptions{}, 58: FakeQuantOptions{}, 59: PackOptions{},
 	61: OneHotOptions{}, 64: UnpackOptions{}, 69: BidirectionalLSTMOptions{}, 70: BidirectionalRNNOptions{}, 71: SequenceLSTMOptions{},
 	75: LeakyReluOptions{}, 77: MirrorPadOptions{}, 79: SplitVOptions{}, 87: ReverseSequenceOptions{}, 92: IfOptions{}, 93: WhileOptions{},
 	101: BatchMatMulOptions{}, 102: CumsumOptions{}, 103: CallOnceOptions{}, 111: VarHandleOptions{}, 116: GeluOptions{},
