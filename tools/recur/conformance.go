@@ -31,7 +31,7 @@ Layouts: ONNX backend tests; model.onnx with in_NAME.npy and spec64_NAME.npy (or
 outputs and sets, with models or weights and setK_in_NAME.npy, setK_out64_NAME.npy (or setK_out_NAME.npy); weights (.pt, .pth,
 .safetensors) with in_NAME.npy and out_NAME.npy, or out_KIND_NAME.npy for the files whose names end in _KIND; meta.json that names
 a Keras model, with in_x.npy and out64_y.npy; meta.json of a streamed run, that names an ONNX model, steps, inputs, state and
-outputs. A folder of another layout is an error.
+outputs; meta.json that names a TensorFlow Lite model and steps, with in_K.npy and out_K.npy. A folder of another layout is an error.
 
 Weights do not say what the layers are. A description beside them does (model.json of model.pt, or arch.json); else recur describe
 guesses one, and it is corrected by what the arrays show (an output for every step, a softmax) and by the name, note and exported
@@ -40,7 +40,8 @@ operators that meta.json gives. Steps beyond the length of a sequence are not co
 A case passes if all outputs of the model are right. It is unsupported if the converter refuses the model or one of its outputs; the
 reason follows. An error counts as none within atol, or within rtol times the reference: 1e-5 and 1e-3 for .pb files, 1e-5 and 0 for
 .npy files (times the largest value, where a reference in float32 is all there is), for a Keras model 1e-4 times the spread of its
-output, for quantised weights max_quant_vs_float of meta.json. Of chaotic cases, named saturate, the output has to be finite and in
+output, for quantised weights max_quant_vs_float of meta.json. A TensorFlow Lite model is allowed 1e-5 and 1e-4. One of integers has its
+reference rounded at every layer, and ours is not: 15 dB of signal over error are enough, or 6 dB and the same decisions. Of chaotic cases, named saturate, the output has to be finite and in
 range, no more.
 
 Exits with 1 if a case failed or a folder holds none.`, runConformance}

@@ -14,7 +14,7 @@ import (
 	"github.com/recur-go/recur/tools/internal/fromonnx"
 )
 
-var convertCommand = command{"convert", "make a .recur file from an ONNX, PyTorch or Keras model", `
+var convertCommand = command{"convert", "make a .recur file from an ONNX, TensorFlow Lite, PyTorch or Keras model", `
 usage: recur convert MODEL -o OUT.recur [flags]
 
 Converts a recurrent network to a .recur file, and says what that costs. The int8 schemes need to know how large the inputs get:
@@ -48,6 +48,8 @@ give some typical input, or a bound. Without either, the range comes from the mo
   recur convert gesture.keras -o gesture.recur -range 1
       a Keras model, .keras or .h5, as model.save writes it. One that cannot run step by step, since it convolves over time, say,
       takes a whole window in a step; its calibration data are windows [N, T, features]
+  recur convert gesture.tflite -o gesture.recur -range 1
+      a TensorFlow Lite model, of floats or of integers; -output, -fix, -state and their like apply as to ONNX
 
 From PyTorch by way of ONNX: torch.onnx.export(net, example, "net.onnx", dynamo=False, dynamic_axes={"x": {0: "T"}}). Where the model's
 metadata has the properties labels, channels, units or rate, these are taken over.`, convert}
@@ -92,7 +94,7 @@ func convert(c *call) error {
 	case !(*bound >= 0 && *bound < 1e30):
 		return misused("-range %v", *bound)
 	case !isForeign(args[0]):
-		return misused("%s: want an .onnx, .pt, .pth, .safetensors, .keras or .h5 file", args[0])
+		return misused("%s: want an .onnx, .tflite, .pt, .pth, .safetensors, .keras or .h5 file", args[0])
 	}
 	g, err := im.load(args[0])
 	if err != nil {

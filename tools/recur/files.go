@@ -17,9 +17,11 @@ import (
 	"github.com/recur-go/recur/runtime/format"
 	"github.com/recur-go/recur/tools/internal/fromkeras"
 	"github.com/recur-go/recur/tools/internal/fromonnx"
+	"github.com/recur-go/recur/tools/internal/fromtflite"
 	"github.com/recur-go/recur/tools/internal/fromtorch"
 	"github.com/recur-go/recur/tools/internal/npy"
 	"github.com/recur-go/recur/tools/internal/onnx"
+	"github.com/recur-go/recur/tools/internal/tflite"
 )
 
 const maxModelBytes = 1 << 30
@@ -34,13 +36,13 @@ type importFlags struct {
 }
 
 func (f *importFlags) define(s *flag.FlagSet) {
-	s.StringVar(&f.output, "output", "", "the output of an ONNX or Keras model to compute, by `NAME` (default: its first)")
+	s.StringVar(&f.output, "output", "", "the output of an ONNX, TensorFlow Lite or Keras model to compute, by `NAME` (default: its first)")
 	f.fixed, f.shapes = map[string]float32{}, map[string][]int64{}
-	s.Func("zero", "further inputs of an ONNX or Keras model to fix at zero, such as initial states, by `NAMES` with commas", f.addZeros)
-	s.Func("fix", "further inputs of an ONNX or Keras model to fix at a number, `NAME=VALUE,…`", f.addFixed)
-	s.Func("state", "inputs of an ONNX or Keras model that hold in each step what an output gave in the one before, `INPUT=OUTPUT,…`, or none "+
-		"(default: of ONNX found by names and shapes)", f.addStates)
-	s.Func("shape", "the shape of an input of an ONNX or Keras model that leaves it open, `NAME=1x576`; may be repeated", f.addShape)
+	s.Func("zero", "further inputs of an ONNX, TensorFlow Lite or Keras model to fix at zero, such as initial states, by `NAMES` with commas", f.addZeros)
+	s.Func("fix", "further inputs of an ONNX, TensorFlow Lite or Keras model to fix at a number, `NAME=VALUE,…`", f.addFixed)
+	s.Func("state", "inputs of an ONNX, TensorFlow Lite or Keras model that hold in each step what an output gave in the one before, `INPUT=OUTPUT,…`, or none "+
+		"(default: of ONNX and TensorFlow Lite found by names and shapes)", f.addStates)
+	s.Func("shape", "the shape of an input of an ONNX, TensorFlow Lite or Keras model that leaves it open, `NAME=1x576`; may be repeated", f.addShape)
 	s.StringVar(&f.arch, "arch", "", "what the layers of a PyTorch model are, a JSON `FILE` such as recur describe writes")
 }
 
@@ -107,7 +109,8 @@ func (f *importFlags) ofGraph() bool {
 var importers = map[string]func(*importFlags, []byte) (*quant.Graph, error){
 	".onnx": (*importFlags).onnx,
 	".pt":   (*importFlags).torch, ".pth": (*importFlags).torch, ".safetensors": (*importFlags).torch,
-	".h5": (*importFlags).keras, ".hdf5": (*importFlags).keras, ".keras": (*importFlags).keras,
+	".tflite": (*importFlags).tflite,
+	".h5":     (*importFlags).keras, ".hdf5": (*importFlags).keras, ".keras": (*importFlags).keras,
 }
 
 func importer(path string) func(*importFlags, []byte) (*quant.Graph, error) {
@@ -141,9 +144,20 @@ func (f *importFlags) onnx(b []byte) (*quant.Graph, error) {
 	return fromonnx.Import(m, fromonnx.Options{Output: f.output, Fixed: f.fixed, States: f.states, Shapes: f.shapes})
 }
 
+func (f *importFlags) tflite(b []byte) (*quant.Graph, error) {
+	if f.arch != "" {
+		return nil, errors.New("a TensorFlow Lite model says itself what its layers are; -arch does not apply")
+	}
+	m, err := tflite.Read(b)
+	if err != nil {
+		return nil, err
+	}
+	return fromtflite.Import(m, fromtflite.Options{Output: f.output, Fixed: f.fixed, States: f.states, Shapes: f.shapes})
+}
+
 func (f *importFlags) torch(b []byte) (*quant.Graph, error) {
 	if f.ofGraph() {
-		return nil, errors.New("-output, -zero, -fix, -state and -shape apply to ONNX and Keras models only")
+		return nil, errors.New("-output, -zero, -fix, -state and -shape apply to ONNX, TensorFlow Lite and Keras models only")
 	}
 	if f.arch == "" {
 		return nil, errors.New("PyTorch weights do not say what the layers are: give -arch FILE.json (recur describe writes a first version)")

@@ -13,16 +13,16 @@ type arranged struct {
 	steps     int
 }
 
-func (a *attempt) arrange(roles []lower.Role) arranged {
-	strides := make([]int, len(a.x.Dims))
+func arrange(x *onnx.Tensor, roles []lower.Role) arranged {
+	strides := make([]int, len(x.Dims))
 	step := 1
 	for i := len(strides) - 1; i >= 0; i-- {
 		strides[i] = step
-		step *= int(a.x.Dims[i])
+		step *= int(x.Dims[i])
 	}
 	at, counts := []int{0}, map[lower.Role]int{lower.Batch: 1, lower.Time: 1}
 	for _, role := range []lower.Role{lower.Batch, lower.Time, lower.Feature} {
-		for i, d := range a.x.Dims {
+		for i, d := range x.Dims {
 			if roles[i] == role {
 				at = spread(at, int(d), strides[i])
 				counts[role] *= int(d)
@@ -31,7 +31,7 @@ func (a *attempt) arrange(roles []lower.Role) arranged {
 	}
 	flat := make([]float32, len(at))
 	for i, from := range at {
-		flat[i] = a.x.F[from]
+		flat[i] = x.F[from]
 	}
 	r := arranged{steps: counts[lower.Time]}
 	size := len(flat) / counts[lower.Batch]

@@ -25,7 +25,8 @@ const wanted = `want one of
   meta.json naming inputs, outputs and sets, with models or weights, and setK_in_NAME.npy, setK_out_NAME.npy   (torch)
   weights with in_NAME.npy and out_NAME.npy; or NAME_KIND.pt with in_NAME.npy and out_KIND.npy or out_KIND_NAME.npy   (torch)
   meta.json naming the model, with in_x.npy and out64_y.npy   (Keras)
-  meta.json naming the model, steps, inputs, state and outputs with their files   (streamed ONNX models)`
+  meta.json naming the model, steps, inputs, state and outputs with their files   (streamed ONNX models)
+  meta.json naming the model and steps, with in_K.npy and out_K.npy   (TensorFlow Lite)`
 
 // ErrLayout is a folder that holds no case of a known layout.
 var ErrLayout = errors.New("no test case: " + wanted)
@@ -114,6 +115,9 @@ func described(dir, name string) ([]*Case, error) {
 	}
 	if json.Unmarshal(b, &run) == nil && run.Steps > 0 && filepath.Ext(run.Model) == ".onnx" && len(run.Outputs) > 0 {
 		return []*Case{{name, streamedCase{dir, run.Model, run.Steps, run.streamed}.run}}, nil
+	}
+	if cases, ok := tfliteCases(dir, name, b); ok {
+		return cases, nil
 	}
 	var m meta
 	err = json.Unmarshal(b, &m)

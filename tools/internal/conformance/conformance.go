@@ -107,6 +107,9 @@ func (c checker) or(t Tolerance) Tolerance {
 // infinite is what stands for infinity: results of a session are finite, and so are the constants of a file.
 const infinite = 0x1p60
 
+// given reports whether a tolerance was asked for.
+func (c checker) given() bool { return c.Atol >= 0 || c.Rtol >= 0 }
+
 // compare returns the largest error, and an error if one is beyond the tolerance.
 func (c checker) compare(got, want []float32, t Tolerance) (worst float64, err error) {
 	if len(got) != len(want) {

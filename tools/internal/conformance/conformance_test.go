@@ -23,16 +23,18 @@ func TestSuites(t *testing.T) {
 	for _, s := range []struct {
 		name            string
 		passed, outputs int
+		incomplete      string // a folder without a reference
 	}{
-		{"onnx-node", 370, 505},
-		{"ort-matrix", 135, 306},
-		{"torch", 231, 559},
-		{"torch-real", 12, 16},
-		{"keras-ref", 14, 14},
-		{"ort", 10, 14},
+		{"onnx-node", 370, 505, ""},
+		{"ort-matrix", 135, 306, ""},
+		{"torch", 231, 559, ""},
+		{"torch-real", 12, 16, ""},
+		{"keras-ref", 14, 14, ""},
+		{"ort", 10, 14, ""},
+		{"tflite-ref", 11, 13, "litert_lstm_quantized2"},
 	} {
 		cases, err := Find(filepath.Join(root, s.name))
-		if err != nil {
+		if err != nil && (s.incomplete == "" || strings.Count(err.Error(), "no test case") != 1 || !strings.Contains(err.Error(), s.incomplete)) {
 			t.Errorf("%s: %v", s.name, err)
 		}
 		passed, outputs := 0, 0

@@ -172,7 +172,7 @@ func (a *attempt) whole() (*onnx.Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	in := a.arrange(l.Input)
+	in := arrange(a.x, l.Input)
 	rows := make([]result, len(in.sequences))
 	for n, x := range in.sequences {
 		if rows[n], err = calculate(g, x); err != nil {
@@ -188,7 +188,7 @@ func (a *attempt) parted(roles []lower.Role) (*onnx.Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	in := a.arrange(l.Input)
+	in := arrange(a.x, l.Input)
 	if !a.fits(l.Input, len(in.sequences)) {
 		return nil, unsupported("further inputs differ along an axis that is not the batch")
 	}
