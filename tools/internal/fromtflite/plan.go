@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/recur-go/recur/tools/internal/feedback"
 	"github.com/recur-go/recur/tools/internal/lower"
 	"github.com/recur-go/recur/tools/internal/tflite"
 )
@@ -124,27 +125,30 @@ func (p *program) firstOutput() int32 {
 	return p.main.Outputs[0]
 }
 
-// findStates pairs inputs with the outputs that have a shape in common with them and nothing else. The first input and the first output are
-// what the model works on. Unless all other inputs find their output, none is a state.
+// findStates pairs inputs with the outputs that hold their next value, by the names that the signature gives them if there is one.
 func (p *program) findStates() {
-	in, out := p.main.Inputs, p.main.Outputs
-	if len(in) < 2 || len(out) < 2 {
-		return
+	alias := map[int32]string{}
+	for name, t := range p.named {
+		alias[t] = name
 	}
-	same := func(a, b int32) bool { return slices.Equal(p.main.Tensors[a].Shape, p.main.Tensors[b].Shape) }
-	alone := func(list []int32, x int32) bool {
-		return !slices.ContainsFunc(list, func(y int32) bool { return x != y && same(x, y) })
-	}
-	found := map[int32]int32{}
-	for _, i := range in[1:] {
-		for _, o := range out[1:] {
-			if same(i, o) && alone(in, i) && alone(out, o) {
-				found[i] = o
+	describe := func(list []int32) (out []feedback.Value, byName map[string]int32) {
+		byName = map[string]int32{}
+		for _, i := range list {
+			v := feedback.Value{Name: p.name(i)}
+			if name, ok := alias[i]; ok {
+				v.Name = name
 			}
+			for _, d := range p.main.Tensors[i].Shape {
+				v.Dims = append(v.Dims, int64(d))
+			}
+			out, byName[v.Name] = append(out, v), i
 		}
+		return out, byName
 	}
-	if len(found) == len(in)-1 {
-		p.states = found
+	in, inputs := describe(p.main.Inputs)
+	out, outputs := describe(p.main.Outputs)
+	for state, next := range feedback.Pair(in, out) {
+		p.states[inputs[state]] = outputs[next]
 	}
 }
 
