@@ -48,7 +48,7 @@ func TestDescribeAndConvert(t *testing.T) {
 		"convert net.pt -arch bad.json -o out.recur -range 3": "layer 1 (elu)",
 		"convert net.pt -arch net.pt -o out.recur -range 3":   "architecture:",
 		"run net.onnx -arch bad.json -in one.npy":             "does not apply",
-		"run net.pt -zero h -in one.npy":                      "ONNX and Keras models only",
+		"run net.pt -zero h -in one.npy":                      "ONNX, TensorFlow Lite and Keras models only",
 	} {
 		if _, errs := b.do(1, line); !strings.Contains(errs, want) {
 			t.Errorf("%s: %s", line, errs)
