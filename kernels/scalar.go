@@ -45,13 +45,15 @@ func Limit(y, x []float32) {
 	}
 }
 
-// series is Σ terms[k] x^(n-1-k), by Horner's rule.
+// series is Σ terms[k] x^(n-1-k) for an even number n of terms: by Horner's rule in x², for the odd powers and the even ones.
 func series(x float64, terms []float64) float64 {
-	p := terms[0]
-	for _, c := range terms[1:] {
-		p = c + float64(p*x)
+	square := float64(x * x)
+	odd, even := terms[0], terms[1]
+	for i := 2; i+1 < len(terms); i += 2 {
+		odd = terms[i] + float64(odd*square)
+		even = terms[i+1] + float64(even*square)
 	}
-	return p
+	return float64(odd*x) + even
 }
 
 // 1/k! from k = 13 to 0, and 2/k for the odd k from 19 to 1.
@@ -117,7 +119,7 @@ func erf(x float64) float64 {
 	if a < 3 {
 		term, sum := a, a
 		for n := 1; term > float64(sum*0x1p-60); n++ {
-			term = float64(term*float64(2*square)) / float64(2*n+1)
+			term = float64(term * (float64(2*square) / float64(2*n+1)))
 			sum += term
 		}
 		y = float64(float64(2/math.SqrtPi*sum) * exp(-square))
@@ -212,12 +214,7 @@ func LeakyReLU(y, x []float32, alpha float32) {
 	apply(y, x, func(v float32) float32 { return leakyReLU(v, alpha) })
 }
 
-func leakyReLU(x, alpha float32) float32 {
-	if x < 0 {
-		return float32(alpha * x)
-	}
-	return x
-}
+func leakyReLU(x, alpha float32) float32 { return max(x, 0) + float32(alpha*min(x, 0)) }
 
 // ThresholdedReLU writes x where it is above alpha, else 0.
 func ThresholdedReLU(y, x []float32, alpha float32) {
@@ -242,48 +239,99 @@ func apply(y, x []float32, f func(float32) float32) {
 	}
 }
 
-// Arith combines a and b into y; one shorter than y, whose length divides y's, repeats.
-type Arith func(y, a, b []float32)
+// Arith is an operation on two numbers.
+type Arith uint8
 
-// The binary operations. Div of anything by 0 gives the largest float32 of its sign, of 0 by 0 it gives 0.
-var (
-	Add     = combine(func(a, b float32) float32 { return a + b })
-	Sub     = combine(func(a, b float32) float32 { return a - b })
-	Mul     = combine(func(a, b float32) float32 { return a * b })
-	Div     = combine(func(a, b float32) float32 { return a / b })
-	Minimum = combine(func(a, b float32) float32 { return min(a, b) })
-	Maximum = combine(func(a, b float32) float32 { return max(a, b) })
-	Pow     = combine(func(a, b float32) float32 { return float32(pow(float64(a), float64(b))) })
-	Less    = combine(func(a, b float32) float32 { return truth(a < b) })
-	Equal   = combine(func(a, b float32) float32 { return truth(a == b) })
+// The operations. What is divided by 0 gives the largest float32 of its sign, but 0 gives 0; Less and Equal give 1 or 0.
+const (
+	Add Arith = iota
+	Sub
+	Mul
+	Div
+	Minimum
+	Maximum
+	Pow
+	Less
+	Equal
 )
+
+// Combine writes a op b to y; one shorter than y, whose length divides y's, repeats.
+func Combine(op Arith, y, a, b []float32) {
+	var fill [2][128]float32
+	a, b = longer(a, len(y), &fill[0]), longer(b, len(y), &fill[1])
+	for i, k := 0, 0; len(y) > 0; {
+		n := min(len(a)-i, len(b)-k, len(y))
+		op.each(y[:n], a[i:i+n], b[k:k+n])
+		y = y[n:]
+		if i += n; i == len(a) {
+			i = 0
+		}
+		if k += n; k == len(b) {
+			k = 0
+		}
+	}
+}
+
+// longer repeats v in the memory of fill, if it has to be repeated and fits in there at least twice.
+func longer(v []float32, n int, fill *[128]float32) []float32 {
+	if len(v) >= n || 2*len(v) > len(fill) {
+		return v
+	}
+	copies := len(fill) / len(v)
+	for i := range copies {
+		copy(fill[i*len(v):], v)
+	}
+	return fill[:copies*len(v)]
+}
+
+// each combines slices of one length.
+func (op Arith) each(y, a, b []float32) {
+	a, b = a[:len(y)], b[:len(y)]
+	switch op {
+	case Add:
+		for i := range y {
+			y[i] = settle(a[i] + b[i])
+		}
+	case Sub:
+		for i := range y {
+			y[i] = settle(a[i] - b[i])
+		}
+	case Mul:
+		for i := range y {
+			y[i] = settle(a[i] * b[i])
+		}
+	case Div:
+		for i := range y {
+			y[i] = settle(a[i] / b[i])
+		}
+	case Minimum:
+		for i := range y {
+			y[i] = settle(min(a[i], b[i]))
+		}
+	case Maximum:
+		for i := range y {
+			y[i] = settle(max(a[i], b[i]))
+		}
+	case Pow:
+		for i := range y {
+			y[i] = settle(float32(pow(float64(a[i]), float64(b[i]))))
+		}
+	case Less:
+		for i := range y {
+			y[i] = truth(a[i] < b[i])
+		}
+	case Equal:
+		for i := range y {
+			y[i] = truth(a[i] == b[i])
+		}
+	}
+}
 
 func truth(v bool) float32 {
 	if v {
 		return 1
 	}
 	return 0
-}
-
-func combine(f func(a, b float32) float32) Arith {
-	return func(y, a, b []float32) {
-		if len(a) == len(y) && len(b) == len(y) {
-			for i, v := range a {
-				y[i] = settle(f(v, b[i]))
-			}
-			return
-		}
-		i, k := 0, 0
-		for n := range y {
-			y[n] = settle(f(a[i], b[k]))
-			if i++; i == len(a) {
-				i = 0
-			}
-			if k++; k == len(b) {
-				k = 0
-			}
-		}
-	}
 }
 
 // Select writes a where c is not 0, else b; what is shorter than y repeats.

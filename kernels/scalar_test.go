@@ -114,7 +114,7 @@ func TestFunctions(t *testing.T) {
 
 // binary are the operations on two numbers.
 var binary = map[string]struct {
-	f   Arith
+	op  Arith
 	ref func(a, b float64) float64
 }{
 	"add": {Add, func(a, b float64) float64 { return a + b }},
@@ -154,7 +154,7 @@ func TestBinary(t *testing.T) {
 				b = min(max(b, -200), 200)
 			}
 			var y [1]float32
-			c.f(y[:], []float32{a}, []float32{b})
+			Combine(c.op, y[:], []float32{a}, []float32{b})
 			exact := c.ref(float64(a), float64(b))
 			want := finiteReference(exact)
 			if m := math.Abs(exact); math.Abs(m-0x1p-100) < 0x1p-120 {
@@ -193,7 +193,7 @@ func TestAlwaysFinite(t *testing.T) {
 		}
 		for _, b := range special {
 			for name, c := range binary {
-				c.f(y[:], []float32{a}, []float32{b})
+				Combine(c.op, y[:], []float32{a}, []float32{b})
 				checkSettled(t, y[:], "%s(%v, %v)", name, a, b)
 			}
 			for _, c := range special {
@@ -231,7 +231,7 @@ func TestPowers(t *testing.T) {
 	for _, c := range [][3]float32{{0, 0, 1}, {0, 2, 0}, {0, -1, huge}, {-2, 3, -8}, {-2, 2, 4}, {-2, 0.5, 0}, {-8, 1.0 / 3, 0}, {4, 0.5, 2}, {1, 1e30, 1},
 		{1e30, 2, huge}, {-1e30, 3, -huge}, {2, -200, 0}, {1e-30, -2, huge}, {3, 1, 3}, {-1, 1e9, 1}, {10, 5, 1e5}} {
 		var y [1]float32
-		Pow(y[:], c[:1], c[1:2])
+		Combine(Pow, y[:], c[:1], c[1:2])
 		if y[0] != c[2] {
 			t.Errorf("%v^%v = %v, want %v", c[0], c[1], y[0], c[2])
 		}
@@ -248,8 +248,20 @@ func TestRepetition(t *testing.T) {
 		{r(1, 2), r(1, 2, 3, 4, 5, 6), r(2, 4, 4, 6, 6, 8)},
 		{r(1), r(2), r(3, 3, 3, 3, 3, 3)},
 	} {
-		if Add(y, c.a, c.b); !slices.Equal(y, c.want) {
+		if Combine(Add, y, c.a, c.b); !slices.Equal(y, c.want) {
 			t.Errorf("%v + %v = %v, want %v", c.a, c.b, y, c.want)
+		}
+	}
+	for _, n := range []int{1, 2, 3, 50, 64, 65, 100, 300} { // around the memory that short ones are repeated in
+		a, b, long := make([]float32, n), make([]float32, 6*n), make([]float32, 6*n)
+		for i := range b {
+			a[i%n], b[i] = float32(i%n), float32(1000*i)
+		}
+		Combine(Sub, long, b, a)
+		for i, v := range long {
+			if v != b[i]-a[i%n] {
+				t.Fatalf("%d of %d: %v, want %v", i, n, v, b[i]-a[i%n])
+			}
 		}
 	}
 	if Select(y, r(1, 0, -1), r(1, 2, 3, 4, 5, 6), r(-1, -2)); !slices.Equal(y, r(1, -2, 3, 4, -1, 6)) {

@@ -103,3 +103,71 @@ func BenchmarkTwoWay(b *testing.B) {
 	s, y := m.NewSession(), make([]float32, steps*m.OutputWidth())
 	benchTiers(b, func(b *testing.B) { fastest(b, func() { s.Run(x, y) }) })
 }
+
+// BenchmarkOperations runs single operations over 100 points of 64 channels.
+func BenchmarkOperations(b *testing.B) {
+	r := random{rand.New(rand.NewPCG(1, 22))}
+	const ch, points = 64, 100
+	line := format.WindowAxis{In: points, Out: points, Kernel: 5, Stride: 1, Dilation: 1, Pad: 2, End: 2}
+	plane := []format.WindowAxis{{In: 10, Out: 10, Kernel: 3, Stride: 1, Dilation: 1, Pad: 1, End: 1}, {In: 10, Out: 10, Kernel: 3, Stride: 1, Dilation: 1, Pad: 1, End: 1}}
+	x := r.vector(ch*points, 1)
+	one := func(s *sketch, kind format.Kind, axes []format.WindowAxis, groups int) {
+		w := format.Window{Channels: ch, Groups: groups, Axes: axes}
+		s.window(kind, w, ch, s.all(0))
+	}
+	transposed := make([]int32, ch*points)
+	for i := range transposed {
+		transposed[i] = int32(i%points*ch + i/points)
+	}
+	for _, c := range []struct {
+		name  string
+		build func(s *sketch)
+	}{
+		{"conv", func(s *sketch) { one(s, format.Conv, []format.WindowAxis{line}, 1) }},
+		{"conv2d", func(s *sketch) { one(s, format.Conv, plane, 1) }},
+		{"depthwise", func(s *sketch) { one(s, format.Conv, []format.WindowAxis{line}, ch) }},
+		{"maxpool", func(s *sketch) { one(s, format.MaxPool, []format.WindowAxis{line}, 1) }},
+		{"dense", func(s *sketch) {
+			s.add(quant.Op{Kind: format.Dense, Dims: []int32{points}, W: s.vector(ch*ch, 0.1)}, ch*points, s.all(0))
+		}},
+		{"transpose", func(s *sketch) { s.add(quant.Op{Kind: format.Gather, Index: transposed}, ch*points, s.all(0)) }},
+		{"add", func(s *sketch) { s.add(quant.Op{Kind: format.Add}, ch*points, s.all(0), s.all(0)) }},
+		{"bias", func(s *sketch) { s.add(quant.Op{Kind: format.Add}, ch*points, s.all(0), part(s.all(0), 0, ch)) }},
+		{"div", func(s *sketch) { s.add(quant.Op{Kind: format.Div}, ch*points, s.all(0), s.all(0)) }},
+		{"leaky", func(s *sketch) { s.apply(format.LeakyReLU, s.all(0), 0.1) }},
+		{"exp", func(s *sketch) { s.apply(format.Exp, s.all(0)) }},
+		{"erf", func(s *sketch) { s.apply(format.Erf, s.all(0)) }},
+		{"pow", func(s *sketch) { s.add(quant.Op{Kind: format.Pow}, ch*points, s.all(0), part(s.all(0), 0, 1)) }},
+		{"softmax", func(s *sketch) { s.add(quant.Op{Kind: format.Softmax, Dims: []int32{ch}}, ch*points, s.all(0)) }},
+		{"normalise", func(s *sketch) {
+			s.add(quant.Op{Kind: format.Normalise, Dims: []int32{ch}, Params: []float32{1e-5}}, ch*points, s.all(0))
+		}},
+		{"sum", func(s *sketch) { s.add(quant.Op{Kind: format.Sum, Dims: []int32{ch}}, points, s.all(0)) }},
+		{"matmul", func(s *sketch) { // attention: 100 by 64 by 100
+			s.add(quant.Op{Kind: format.MatMul, Dims: []int32{1, points, ch, points}}, points*points, s.all(0), s.all(0))
+		}},
+		{"lstm", func(s *sketch) { s.cell(quant.Op{Kind: format.LSTM, Hidden: 64}, points, s.all(0)) }},
+		{"general", func(s *sketch) {
+			s.cell(quant.Op{Kind: format.LSTM, Hidden: 64, Acts: []kernels.Activation{kernels.ActHardSigmoid, kernels.ActTanh, kernels.ActTanh},
+				ActParams: []float32{0, 0.2, 0.5, 0, 0, 0, 0}}, points, s.all(0))
+		}},
+	} {
+		for _, scheme := range []format.Scheme{format.F32, format.W8A8} {
+			s := newSketch(r, ch*points)
+			c.build(s)
+			s.g.Output = 1
+			if scheme != format.F32 && (!s.g.Ops[0].Kind.Products() || c.name == "depthwise") {
+				continue
+			}
+			m := build(b, s.g, quant.Options{Scheme: scheme, Calib: [][]float32{x}})
+			session, y := m.NewSession(), make([]float32, m.OutputWidth())
+			b.Run(fmt.Sprintf("%s/%v", c.name, scheme), func(b *testing.B) {
+				fastest(b, func() {
+					if err := session.Step(x, y); err != nil {
+						b.Fatal(err)
+					}
+				})
+			})
+		}
+	}
+}

@@ -76,8 +76,8 @@ func function(kind format.Kind, a, b float32, dims []int32) func(y []float32, x 
 	if f, ok := unaries[kind]; ok {
 		return func(y []float32, x [3][]float32) { f(y, x[0]) }
 	}
-	if f, ok := binaries[kind]; ok {
-		return func(y []float32, x [3][]float32) { f(y, x[0], x[1]) }
+	if op, ok := binaries[kind]; ok {
+		return func(y []float32, x [3][]float32) { kernels.Combine(op, y, x[0], x[1]) }
 	}
 	n := 0
 	if len(dims) > 0 {
@@ -133,6 +133,7 @@ type gather struct {
 	starts []int // of the inputs, and the end of the last one
 	out    format.Ref
 	runs   []run
+	index  []int32 // of single channels of one input, in place of runs
 }
 
 // run is n channels from channel from on.
@@ -148,6 +149,9 @@ func newGather(b *builder, op *format.Op) *gather {
 		b.runs[blob] = runsOf(blob.I32)
 	}
 	g.runs = b.runs[blob]
+	if len(op.In) == 1 && len(g.runs) > len(blob.I32)/4 {
+		g.index = blob.I32
+	}
 	return g
 }
 
@@ -171,6 +175,12 @@ func (g *gather) run(s *Session, n int) {
 func (g *gather) step(s *Session, t int) {
 	y, in := s.at(g.out, t), 0
 	x := s.at(g.in[0], t)
+	if g.index != nil {
+		for i, k := range g.index {
+			y[i] = x[k]
+		}
+		return
+	}
 	for _, r := range g.runs {
 		for from, n := int(r.from), int(r.n); n > 0; {
 			if from < g.starts[in] || from >= g.starts[in+1] {

@@ -193,13 +193,23 @@ func (c *conv) grouped(y, x []float32) {
 // addPoint adds the products of kernel point k.
 func (c *conv) addPoint(row, seen []float32, k int) {
 	in, outs := c.channels/c.win.Groups, c.outputs/c.win.Groups
-	for r := range row {
-		sum := row[r]
-		filter := c.filters[(r*c.kernel+k)*in:][:in]
-		for i, v := range seen[r/outs*in:][:in] {
-			sum += float32(v * filter[i])
+	at, step := k*in, c.kernel*in // of the filter, from one output to the next
+	if in == 1 && outs == 1 {
+		row = row[:len(seen)]
+		for r, v := range seen {
+			row[r] += float32(c.filters[at+r*step] * v)
 		}
-		row[r] = sum
+		return
+	}
+	for ; len(row) > 0; row, seen = row[outs:], seen[in:] {
+		for r := range row[:outs] {
+			sum := row[r]
+			for i, w := range c.filters[at:][:in] {
+				sum += float32(w * seen[i])
+			}
+			row[r] = sum
+			at += step
+		}
 	}
 }
 
@@ -241,9 +251,7 @@ func (p *windowPool) point(y, x []float32, o int) {
 				}
 			default:
 				for c, v := range seen {
-					if v > y[c] {
-						y[c] = v
-					}
+					y[c] = max(y[c], v)
 				}
 			}
 			count++
