@@ -2,7 +2,6 @@ package sensor
 
 import (
 	"fmt"
-	"io"
 	"math"
 	"slices"
 	"time"
@@ -184,7 +183,7 @@ func sets(channels []Channel) []set {
 // before is unconnected. io.EOF is the end of a recording.
 func (s *Stream) Next(x []float32) (t float64, reset bool, err error) {
 	if len(x) != len(s.channels) {
-		return 0, false, fmt.Errorf("a sample of %d values, %s gives %d", len(x), s.src.Name(), len(s.channels))
+		return 0, false, fmt.Errorf("a sample of %d values, there are %d", len(x), len(s.channels))
 	}
 	if !s.ready {
 		if err := s.prepare(); err != nil {
@@ -214,7 +213,7 @@ func (s *Stream) prepare() error {
 		s.source = 1e9 / rate
 		switch {
 		case rate < tooSlow*s.opt.Rate:
-			return fmt.Errorf("%s gives %.3g samples a second, %.3g are needed (is its time in another unit?)", s.src.Name(), rate, s.opt.Rate)
+			return fmt.Errorf("%.3g samples a second, %.3g are needed (is the time in another unit?)", rate, s.opt.Rate)
 		case rate < slowBelow*s.opt.Rate:
 			s.opt.Report(Event{Kind: Slow, Rate: rate})
 		}
@@ -264,10 +263,7 @@ func (s *Stream) read() error {
 // take reads a sample and joins it to those before or begins anew.
 func (s *Stream) take() error {
 	if err := s.read(); err != nil {
-		if err == io.EOF {
-			return err
-		}
-		return fmt.Errorf("%s: %w", s.src.Name(), err)
+		return err
 	}
 	if s.in.Lost > 0 {
 		s.opt.Report(Event{Kind: Lost, Time: s.to.t, Count: s.in.Lost})
@@ -347,7 +343,7 @@ func (s *Stream) finite() (ok bool, err error) {
 				s.opt.Report(Event{Kind: NotFinite, Time: s.to.t, Channel: s.channels[k].Name})
 			}
 			if s.bad > maxBad {
-				return false, fmt.Errorf("%s: %s is not finite in %d samples in a row", s.src.Name(), s.channels[k].Name, s.bad)
+				return false, fmt.Errorf("%s is not finite in %d samples in a row", s.channels[k].Name, s.bad)
 			}
 			return false, nil
 		}
@@ -390,7 +386,7 @@ func (s *Stream) stuck(anew bool) error {
 			s.opt.Report(Event{Kind: Stuck, Time: now, Span: span, Channel: g.name})
 		}
 		if s.opt.StuckError > 0 && span >= s.opt.StuckError {
-			return fmt.Errorf("%s: %s stuck for %.1f s", s.src.Name(), g.name, span.Seconds())
+			return fmt.Errorf("%s stuck for %.1f s", g.name, span.Seconds())
 		}
 	}
 	return nil

@@ -283,7 +283,7 @@ func TestBadReadings(t *testing.T) {
 			}
 			return alive(i, k)
 		}, []Event{{Kind: NotFinite, Time: 490 * ms, Channel: "ax"}, {Kind: Gap, Time: 490 * ms, Span: 510 * ms, Reset: true}}, ""},
-		{"never a number", func(i, k int) float32 { return nan }, []Event{{Kind: NotFinite, Channel: "ax"}}, "track: ax is not finite in 101 samples in a row"},
+		{"never a number", func(i, k int) float32 { return nan }, []Event{{Kind: NotFinite, Channel: "ax"}}, "ax is not finite in 101 samples in a row"},
 		{"at the end of the range", func(i, k int) float32 {
 			if i >= 50 && i < 60 && k == 2 {
 				return -80
@@ -299,7 +299,7 @@ func TestBadReadings(t *testing.T) {
 		{"a dead sensor", func(i, k int) float32 { return float32(k) }, []Event{
 			{Kind: Stuck, Time: time.Second, Span: time.Second, Channel: "ax ay az"},
 			{Kind: Stuck, Time: time.Second, Span: time.Second, Channel: "gx gy gz"},
-		}, "track: ax ay az stuck for 4.0 s"},
+		}, "ax ay az stuck for 4.0 s"},
 		{"one axis at rest", func(i, k int) float32 {
 			if k == 1 {
 				return 0
@@ -339,7 +339,7 @@ func TestRateOfASource(t *testing.T) {
 		t.Errorf("%v, %v", events, err)
 	}
 	_, err := all(t, NewStream(sampled(ramp, every(16*time.Second, 50)...), Options{Rate: 62.5}))
-	if err == nil || !strings.Contains(err.Error(), "0.0625 samples a second, 62.5 are needed (is its time in another unit?)") {
+	if err == nil || !strings.Contains(err.Error(), "0.0625 samples a second, 62.5 are needed (is the time in another unit?)") {
 		t.Errorf("%v", err)
 	}
 	for n := range 3 { // too few to tell
@@ -354,7 +354,7 @@ func TestErrorsOfASource(t *testing.T) {
 		src := sampled(ramp, every(10*ms, n)...)
 		src.err = ErrGone
 		got, err := all(t, NewStream(src, Options{Rate: 100}))
-		if !errors.Is(err, ErrGone) || len(got) != n || err.Error() != "track: the device is gone" {
+		if !errors.Is(err, ErrGone) || len(got) != n {
 			t.Errorf("%d samples, then %v; want %d", len(got), err, n)
 		}
 	}
