@@ -6,22 +6,38 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/recur-go/recur/models/gesture"
 	"github.com/recur-go/recur/models/gesture/demo"
 	"github.com/recur-go/recur/runtime"
+	"github.com/recur-go/recur/tools/internal/sensor"
 )
 
-const usage = `gesture finds hand gestures in the samples of two inertial sensors, wrist and finger, as they happen.
+const usage = `gesture finds hand gestures in the samples of inertial sensors as they happen.
 
   gesture                          a synthetic demo recording
   gesture -in rec.csv              a file: 10 channels in ADC counts, then the time in ms
   sensor | gesture -in - -json     a live stream, one JSON object a gesture
   gesture -demo-csv demo.csv       write the demo recording, to see the format
   gesture -model my.recur -in -    a model of your own
+
+Sensors in SI units, brought to the model's rate, channels and units (docs/sensors.md):
+
+  gesture -model my.recur -sensor iio                     a kernel driver's device, with its time stamps
+  gesture -model my.recur -sensor mpu6050:1:0x68,accel=8  a chip at I2C bus 1
+  gesture -model my.recur -sensor serial:/dev/ttyUSB0     lines of CSV or JSON
+  gesture -model my.recur -sensor csv:rec.csv -speed 1    a recording, as fast as it was made
+  gesture doctor                                          what is here, and how well it works
+
+Something to do:
+
+  gesture -sensor iio -exec 'mosquitto_pub -t gesture -m {label}'
 
 Flags:
 `
@@ -34,10 +50,23 @@ var errUsage = errors.New("usage")
 type options struct {
 	in, model, demoCSV string
 	json               bool
+	speed              float64
+	exec               string
+	timeout            time.Duration
+	sensing
 }
 
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	return runOn(thisHost, args, stdin, stdout, stderr)
+}
+
+func runOn(h host, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	stdout, stderr = &lockedWriter{w: stdout}, &lockedWriter{w: stderr}
+	if len(args) > 0 && args[0] == "doctor" {
+		return doctor(h, args[1:], stdin, stdout, stderr)
+	}
 	o, err := parse(args, stdout, stderr)
+	o.host = h
 	switch err {
 	case nil:
 	case flag.ErrHelp:
@@ -58,10 +87,14 @@ func parse(args []string, stdout, stderr io.Writer) (o options, err error) {
 	fs.StringVar(&o.in, "in", "", "read samples from `FILE`, - for standard input (default: the demo recording)")
 	fs.StringVar(&o.model, "model", "", "use the stream model of `FILE` (default: the embedded one)")
 	fs.StringVar(&o.demoCSV, "demo-csv", "", "write the demo recording to `FILE`, - for standard output, and end")
-	fs.BoolVar(&o.json, "json", false, "print JSON, one object a gesture")
+	fs.BoolVar(&o.json, "json", false, "print JSON, one object a gesture, and one for what is wrong with the sensor")
+	o.sensing.flags(fs)
+	fs.Float64Var(&o.speed, "speed", 0, "play a recording at `FACTOR` times its speed, 0: as fast as it goes")
+	fs.StringVar(&o.exec, "exec", "", "run `COMMAND` for each gesture, without a shell; {label}, {confidence}, {start} and {end} are filled in")
+	fs.DurationVar(&o.timeout, "exec-timeout", 5*time.Second, "kill a command after this `TIME`")
 	err = fs.Parse(args)
-	if err == nil && fs.NArg() > 0 {
-		err = fmt.Errorf("unexpected argument %q: name a file with -in", fs.Arg(0))
+	if err == nil {
+		err = o.check(fs.Args())
 	}
 	switch {
 	case err == flag.ErrHelp:
@@ -73,6 +106,20 @@ func parse(args []string, stdout, stderr io.Writer) (o options, err error) {
 		err = errUsage
 	}
 	return o, err
+}
+
+func (o *options) check(args []string) error {
+	switch {
+	case len(args) > 0:
+		return fmt.Errorf("unexpected argument %q: name a file with -in", args[0])
+	case o.in != "" && o.spec != "":
+		return errors.New("both -in and -sensor")
+	case !(o.speed >= 0 && o.speed <= 1e6):
+		return fmt.Errorf("-speed %v: want 0 or more", o.speed)
+	case o.timeout <= 0:
+		return fmt.Errorf("-exec-timeout %v: want more than 0", o.timeout)
+	}
+	return o.sensing.check()
 }
 
 // input gives samples and their times in seconds, and io.EOF at the end.
@@ -120,20 +167,62 @@ func (o *options) run(stdin io.Reader, stdout, stderr io.Writer) error {
 	if o.demoCSV != "" {
 		return writeDemo(o.demoCSV, names, stdout)
 	}
-	in, err := o.input(stdin, names)
-	if err != nil {
+	out := &printer{w: stdout, json: o.json}
+	log := &reporter{w: stderr, json: o.json, stdout: stdout}
+	var in input
+	interrupted := new(atomic.Bool)
+	if o.spec != "" {
+		_, rate := wants(model)
+		d, err := o.sensing.open(stdin, rate)
+		if err != nil {
+			return err
+		}
+		f, err := o.feed(d, model, log.event, spotter.Reset)
+		if err != nil {
+			return errors.Join(fmt.Errorf("%s: %w", d.Name(), err), d.Close())
+		}
+		in = input{f, d.Name(), d}
+		if d.live {
+			var stop func()
+			interrupted, stop = closeOnSignal(d)
+			defer stop()
+		}
+	} else if in, err = o.input(stdin, names); err != nil {
 		return err
 	}
 	defer in.Close()
-	if o.in == "" {
+	if o.in == "" && o.spec == "" {
 		fmt.Fprintln(stderr, "gesture: a synthetic demo recording; gesture -h lists other input")
 	}
-	sum, err := spot(spotter, &in, len(names), &printer{w: stdout, json: o.json})
-	if err != nil {
+	if o.exec != "" {
+		if out.action, err = newAction(o.exec, o.timeout, stderr, log.say); err != nil {
+			return err
+		}
+		defer func() { out.action.close(interrupted.Load()) }()
+	}
+	sum, err := spot(spotter, &in, len(names), o.pace(in), out)
+	if err != nil && !interrupted.Load() {
 		return err
 	}
 	sum.print(stderr, model.File().Input.Rate)
 	return nil
+}
+
+// pace waits until a recording's sample is due.
+func (o *options) pace(in input) func(t float64) {
+	if f, ok := in.source.(*feed); o.speed == 0 || ok && f.live {
+		return func(float64) {}
+	}
+	clock := o.host.clock()
+	first := math.NaN()
+	return func(t float64) {
+		if math.IsNaN(first) {
+			first = t - clock.Now().Seconds()*o.speed
+		}
+		if wait := time.Duration((t-first)/o.speed*1e9) - clock.Now(); wait > 0 {
+			clock.Sleep(wait)
+		}
+	}
 }
 
 func (o *options) open() (*runtime.Model, error) {
@@ -155,7 +244,7 @@ func writeDemo(path string, names []string, stdout io.Writer) error {
 }
 
 // spot prints the gestures of an input as they end.
-func spot(s *gesture.Spotter, in *input, width int, p *printer) (sum summary, err error) {
+func spot(s *gesture.Spotter, in *input, width int, pace func(t float64), p *printer) (sum summary, err error) {
 	sample := make([]float32, width)
 	for {
 		t, err := in.source.Next(sample)
@@ -165,6 +254,7 @@ func spot(s *gesture.Spotter, in *input, width int, p *printer) (sum summary, er
 		if err != nil {
 			return sum, in.at(err)
 		}
+		pace(t)
 		begin := time.Now()
 		e, ok, err := s.Push(sample, t)
 		if err != nil {
@@ -188,14 +278,48 @@ func spot(s *gesture.Spotter, in *input, width int, p *printer) (sum summary, er
 	return sum, nil
 }
 
-// printer writes one line for each gesture, at once.
+// lockedWriter can be written to by commands and by us.
+type lockedWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *lockedWriter) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(b)
+}
+
+// reporter tells what is wrong.
+type reporter struct {
+	w, stdout io.Writer
+	json      bool
+}
+
+func (r *reporter) say(format string, args ...any) {
+	fmt.Fprintf(r.w, "gesture: "+format+"\n", args...)
+}
+
+// event goes to stdout too where that is for programs.
+func (r *reporter) event(e sensor.Event) {
+	r.say("%v", e)
+	if r.json {
+		r.stdout.Write(append(appendTrouble(nil, e), '\n'))
+	}
+}
+
+// printer writes one line for each gesture, at once, and has its command run.
 type printer struct {
-	w    io.Writer
-	json bool
-	line []byte
+	w      io.Writer
+	json   bool
+	line   []byte
+	action *action
 }
 
 func (p *printer) print(e gesture.Event) error {
+	if p.action != nil {
+		p.action.push(e)
+	}
 	if p.json {
 		p.line = appendJSON(p.line[:0], e)
 	} else {
@@ -213,15 +337,54 @@ func appendJSON(b []byte, e gesture.Event) []byte {
 	b = strconv.AppendFloat(b, e.Start, 'f', decimals, 64)
 	b = append(b, `,"t_end":`...)
 	b = strconv.AppendFloat(b, e.End, 'f', decimals, 64)
-	b = append(b, `,"label":"`...)
-	for _, c := range []byte(e.Label) { // a label holds no control characters
-		if c == '"' || c == '\\' {
+	b = append(b, `,"label":`...)
+	b = appendString(b, e.Label)
+	b = append(b, `,"confidence":`...)
+	b = strconv.AppendFloat(b, float64(e.Confidence), 'f', decimals, 64)
+	return append(b, '}')
+}
+
+// appendString is for text in UTF-8.
+func appendString(b []byte, text string) []byte {
+	b = append(b, '"')
+	for _, c := range []byte(text) {
+		switch {
+		case c < ' ':
+			b = fmt.Appendf(b, `\u%04x`, c)
+			continue
+		case c == '"' || c == '\\':
 			b = append(b, '\\')
 		}
 		b = append(b, c)
 	}
-	b = append(b, `","confidence":`...)
-	b = strconv.AppendFloat(b, float64(e.Confidence), 'f', decimals, 64)
+	return append(b, '"')
+}
+
+// appendTrouble has the members that the kind of event uses.
+func appendTrouble(b []byte, e sensor.Event) []byte {
+	b = append(b, `{"event":`...)
+	b = appendString(b, e.Kind.String())
+	b = append(b, `,"t":`...)
+	b = strconv.AppendFloat(b, e.Time.Seconds(), 'f', decimals, 64)
+	if e.Span != 0 {
+		b = append(b, `,"span":`...)
+		b = strconv.AppendFloat(b, e.Span.Seconds(), 'f', decimals, 64)
+	}
+	if e.Channel != "" {
+		b = append(b, `,"channel":`...)
+		b = appendString(b, e.Channel)
+	}
+	if e.Count != 0 {
+		b = append(b, `,"count":`...)
+		b = strconv.AppendInt(b, int64(e.Count), 10)
+	}
+	if e.Rate != 0 {
+		b = append(b, `,"rate":`...)
+		b = strconv.AppendFloat(b, e.Rate, 'f', decimals, 64)
+	}
+	if e.Reset {
+		b = append(b, `,"reset":true`...)
+	}
 	return append(b, '}')
 }
 

@@ -137,7 +137,7 @@ func TestFailures(t *testing.T) {
 		{"", []string{"-model", model}, 1, "header"},
 		{"", []string{"-model", "../../models/gesture/blstm.recur"}, 1, "../../models/gesture/blstm.recur: a two-way model"},
 		{"", []string{"-demo-csv", dir}, 1, dir},
-		{"", []string{"-rate", "3"}, 2, "gesture: flag provided but not defined: -rate; gesture -h explains\n"},
+		{"", []string{"-frequency", "3"}, 2, "gesture: flag provided but not defined: -frequency; gesture -h explains\n"},
 		{"", []string{"-in"}, 2, "gesture: flag needs an argument: -in; gesture -h explains\n"},
 		{"", []string{"rec.csv"}, 2, "gesture: unexpected argument \"rec.csv\": name a file with -in; gesture -h explains\n"},
 	} {

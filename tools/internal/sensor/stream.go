@@ -203,7 +203,6 @@ func (s *Stream) Next(x []float32) (t float64, reset bool, err error) {
 
 // prepare finds the source's rate.
 func (s *Stream) prepare() error {
-	s.ready = true
 	rate := s.src.Rate()
 	if rate <= 0 {
 		rate = s.readAhead()
@@ -220,6 +219,7 @@ func (s *Stream) prepare() error {
 		s.average = s.period > averageFrom*s.source
 	}
 	s.maxGap = time.Duration(s.opt.MaxGap * s.source)
+	s.ready = true
 	return nil
 }
 

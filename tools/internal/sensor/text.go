@@ -162,7 +162,7 @@ func (t *Text) read() ([]byte, error) {
 // learn finds the columns in the options or in the first lines.
 func (t *Text) learn() error {
 	if t.opt.Columns != "" {
-		return t.columns(strings.Split(t.opt.Columns, ","))
+		return t.learnGiven()
 	}
 	const tries = 10
 	for try := 0; ; try++ {
@@ -184,20 +184,55 @@ func (t *Text) learn() error {
 	}
 }
 
-func (t *Text) learnHeader(line []byte) error {
+// learnGiven takes the names from the options, whatever a first line of names says.
+func (t *Text) learnGiven() error {
+	if err := t.columns(strings.Split(t.opt.Columns, ",")); err != nil {
+		return err
+	}
+	line, err := t.read()
+	switch {
+	case err == io.EOF:
+		return errors.New("no samples")
+	case err != nil && t.opt.Live:
+		return nil
+	case err != nil:
+		return err
+	case line[0] == '{':
+		t.asObjects()
+		t.first = bytes.Clone(line)
+	default:
+		t.findComma(line)
+		if t.numbers(line) {
+			t.first = bytes.Clone(line)
+		}
+	}
+	return nil
+}
+
+func (t *Text) findComma(line []byte) {
 	for _, c := range []byte(",;\t") {
 		if bytes.IndexByte(line, c) >= 0 {
 			t.comma = c
-			break
+			return
 		}
 	}
-	fields := strings.Split(string(line), string(t.comma))
-	for _, f := range fields {
-		if _, err := strconv.ParseFloat(strings.TrimSpace(f), 64); err == nil {
-			return fmt.Errorf("line %d: a line of names must come first (or -columns give them), not %.40q", t.line, line)
+}
+
+// numbers reports whether there is a number among the fields of a line.
+func (t *Text) numbers(line []byte) bool {
+	for f := range bytes.SplitSeq(line, t.separator()) {
+		if _, err := strconv.ParseFloat(string(bytes.TrimSpace(f)), 64); err == nil {
+			return true
 		}
 	}
-	return t.columns(fields)
+	return false
+}
+
+func (t *Text) learnHeader(line []byte) error {
+	if t.findComma(line); t.numbers(line) {
+		return fmt.Errorf("line %d: a line of names must come first (or -columns give them), not %.40q", t.line, line)
+	}
+	return t.columns(strings.Split(string(line), string(t.comma)))
 }
 
 func (t *Text) learnObject(line []byte) error {
@@ -294,9 +329,6 @@ func timeUnit(name, unit string) float64 {
 }
 
 func (t *Text) parse(line []byte, values []float32) error {
-	if t.object == nil && t.opt.Columns != "" && t.count == 0 && line[0] == '{' {
-		t.asObjects()
-	}
 	if t.object != nil {
 		return t.parseObject(line, values)
 	}

@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/recur-go/recur/tools/internal/sensor"
 	"github.com/recur-go/recur/tools/internal/sensor/i2c"
 )
 
@@ -41,6 +42,12 @@ func (h *Host) Sleep(d time.Duration) bool {
 }
 
 func (h *Host) Stop() { h.stopped = true }
+
+// Clock is the host's for one more source.
+func (h *Host) Clock() sensor.Clock {
+	h.stopped = false
+	return h
+}
 
 // Dial is an i2c.Dial.
 func (h *Host) Dial(n int, address uint8) (i2c.Bus, error) {
