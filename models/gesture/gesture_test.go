@@ -95,6 +95,60 @@ func TestDemo(t *testing.T) {
 	}
 }
 
+// gated returns a spotter of the embedded model with a motion gate.
+func gated(t *testing.T) *Spotter {
+	t.Helper()
+	m, err := Stream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := *m.File()
+	f.Meta = append(slices.Clip(f.Meta), format.Pair{Key: "gesture.gate", Value: "0.25"}, format.Pair{Key: "gesture.gate_rows", Value: "20"},
+		format.Pair{Key: "gesture.gate_alpha", Value: "0.125"})
+	if m, err = runtime.New(&f); err != nil {
+		t.Fatal(err)
+	}
+	s, err := NewSpotter(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// TestGate finds the same gestures where the network does not see the rests, and shows that it does not.
+func TestGate(t *testing.T) {
+	s := gated(t)
+	asleep := 0
+	events := find(t, s, func(int) {
+		if s.gate.still == s.gate.rows {
+			asleep++
+		}
+	})
+	var labels []string
+	for _, e := range events {
+		labels = append(labels, e.Label)
+	}
+	if want := demo.Labels(); !slices.Equal(labels, want) {
+		t.Errorf("found %v, want %v", labels, want)
+	}
+	samples, _ := recorded()
+	if rows := len(samples) / 10; asleep < rows/10 || asleep > rows/2 {
+		t.Errorf("the gate was closed for %d of %d samples", asleep, rows)
+	}
+	before := slices.Clone(s.p)
+	for at := range 100 {
+		if _, ok, err := s.Push(samples[len(samples)-10:], 1e6+float64(at)); ok || err != nil {
+			t.Fatal(ok, err)
+		}
+		if at == 40 {
+			copy(before, s.p)
+		}
+	}
+	if !slices.Equal(s.p, before) {
+		t.Error("the network ran while nothing moved")
+	}
+}
+
 // TestSeeds shows that the demo recording is not a lucky one.
 func TestSeeds(t *testing.T) {
 	const seeds = 20
@@ -305,13 +359,16 @@ func TestModelsThatDoNotFit(t *testing.T) {
 			}
 		}
 	}
+	with := func(key, value string) func(*format.File) {
+		return func(f *format.File) { f.Meta = append(f.Meta, format.Pair{Key: key, Value: value}) }
+	}
 	for _, c := range []struct {
 		change func(*format.File)
 		want   string
 	}{
 		{func(f *format.File) { f.Meta = nil }, "gesture.unit is missing"},
-		{func(f *format.File) { f.Meta = append(f.Meta, format.Pair{Key: "gesture.aplha", Value: "1"}) }, "gesture.aplha is unknown or given twice"},
-		{func(f *format.File) { f.Meta = append(f.Meta, format.Pair{Key: "gesture.clip", Value: "4"}) }, "gesture.clip is unknown or given twice"},
+		{with("gesture.aplha", "1"), "gesture.aplha is unknown or given twice"},
+		{with("gesture.clip", "4"), "gesture.clip is unknown or given twice"},
 		{set("gesture.unit", "1 2 3"), "gesture.unit holds 3 numbers, want 10"},
 		{set("gesture.unit", "1 1 1 1 1 1 1 1 1 0"), `gesture.unit is "0", want a number from`},
 		{set("gesture.clip", "nan"), `gesture.clip is "nan", want a number from`},
@@ -324,6 +381,9 @@ func TestModelsThatDoNotFit(t *testing.T) {
 		{set("gesture.hold", "0"), `gesture.hold is "0", want a whole number from 1`},
 		{set("gesture.min_rows", "1.5"), `gesture.min_rows is "1.5", want a whole number from 1`},
 		{set("gesture.none", "G0"), "gesture.none names none of the labels"},
+		{with("gesture.refractory", "-1"), `gesture.refractory is "-1", want a whole number from 0`},
+		{with("gesture.gate", "0.2"), "gesture.gate needs gate_rows and gate_alpha"},
+		{with("gesture.gate", "-1"), `gesture.gate is "-1", want a number from 0`},
 		{func(f *format.File) { f.Labels = nil }, "no labels"},
 		{func(f *format.File) { f.Labels[3] = "G\n4" }, `label 3 is "G\n4"`},
 		{func(f *format.File) { f.Labels[3] = "G1" }, `label "G1" occurs twice`},

@@ -17,6 +17,11 @@ type golden struct {
 		P      []float32
 		Events [][4]uint32 // class, first row, end row, confidence
 	}
+	Still []float32 // 16 times the network's input
+	Gates []struct {
+		Params map[string]string
+		Awake  []int
+	}
 	Raw        []float32
 	Alpha      string
 	Stream     []uint32
@@ -69,6 +74,34 @@ func TestDetectorAgainstPython(t *testing.T) {
 			want := Event{float64(w[1]), float64(w[2] - 1), labels[w[0]], math.Float32frombits(w[3])}
 			if events[j] != want {
 				t.Errorf("case %d: event %d is %v, want %v", i, j, events[j], want)
+			}
+		}
+	}
+}
+
+func TestGateAgainstPython(t *testing.T) {
+	const in = 10
+	g := readGolden(t)
+	for i, c := range g.Gates {
+		f := &format.File{}
+		for _, k := range []string{"gate", "gate_rows", "gate_alpha"} {
+			f.Meta = append(f.Meta, format.Pair{Key: prefix + k, Value: c.Params[k]})
+		}
+		m := newMeta(f)
+		gate := newGate(m, in)
+		if err := m.end(); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			gate.reset()
+			x := make([]float32, in)
+			for row, want := range c.Awake {
+				for k := range x {
+					x[k] = g.Still[row*in+k] / 16
+				}
+				if got := gate.awake(x); got != (want == 1) {
+					t.Fatalf("case %d: row %d: awake %v", i, row, got)
+				}
 			}
 		}
 	}

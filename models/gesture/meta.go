@@ -2,6 +2,7 @@ package gesture
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -55,6 +56,26 @@ func (m *meta) number(key, text string, lo, hi float32) float32 {
 }
 
 func (m *meta) float(key string, lo, hi float32) float32 { return m.number(key, m.take(key), lo, hi) }
+
+func (m *meta) has(key string) bool {
+	return slices.ContainsFunc(m.entries, func(p format.Pair) bool { return p.Key == key })
+}
+
+// optional is 0 where there is no such entry.
+func (m *meta) optional(key string, lo, hi float32) float32 {
+	if !m.has(key) {
+		return 0
+	}
+	return m.float(key, lo, hi)
+}
+
+// optionalCount is 0 where there is no such entry.
+func (m *meta) optionalCount(key string, lo, hi int) int {
+	if !m.has(key) {
+		return 0
+	}
+	return m.count(key, lo, hi)
+}
 
 func (m *meta) floats(key string, n int, lo, hi float32) []float32 {
 	fields := strings.Fields(m.take(key))

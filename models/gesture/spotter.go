@@ -22,9 +22,11 @@ type Spotter struct {
 	model   *runtime.Model
 	session *runtime.Session
 	input   baseline
+	gate    gate
 	detect  detector
 	x, p    []float32
-	last    float64 // time of the last sample
+	rest    []float32 // the answer where nothing moves: "none"
+	last    float64   // time of the last sample
 }
 
 // NewSpotter makes a spotter for a one-way model that ends in a softmax over labels, of which one says that there is no gesture. The
@@ -50,13 +52,16 @@ func NewSpotter(m *runtime.Model) (*Spotter, error) {
 		model:   m,
 		session: m.NewSession(),
 		input:   baseline{scale: meta.scale(in), alpha: meta.float("alpha", 0, 1), level: make([]float32, in)},
+		gate:    newGate(meta, in),
 		detect:  newDetector(meta, f.Labels),
 		x:       make([]float32, in),
 		p:       make([]float32, out),
+		rest:    make([]float32, out),
 	}
 	if err := meta.end(); err != nil {
 		return nil, err
 	}
+	s.rest[s.detect.none] = 1
 	s.Reset()
 	return s, nil
 }
@@ -65,6 +70,7 @@ func NewSpotter(m *runtime.Model) (*Spotter, error) {
 func (s *Spotter) Reset() {
 	s.session.Reset()
 	s.input.begun = false
+	s.gate.reset()
 	s.detect.reset()
 	s.last = math.Inf(-1)
 }
@@ -80,10 +86,14 @@ func (s *Spotter) Push(sample []float32, t float64) (e Event, ok bool, err error
 	}
 	s.last = t
 	s.input.next(s.x, sample)
-	if err := s.session.Step(s.x, s.p); err != nil {
-		return Event{}, false, err
+	p := s.rest
+	if s.gate.awake(s.x) {
+		p = s.p
+		if err := s.session.Step(s.x, p); err != nil {
+			return Event{}, false, err
+		}
 	}
-	e, ok = s.detect.push(s.p, t)
+	e, ok = s.detect.push(p, t)
 	return e, ok, nil
 }
 
@@ -108,9 +118,11 @@ type detector struct {
 	hold    int     // quiet rows that close it
 	minRows int     // shorter ones are dropped
 	decay   float32 // of the summed answers, each row that is not quiet: the last have seen the whole gesture
+	pause   int     // rows after an event in which none opens
 
 	times       []float64 // of the latest delay+1 rows, row r in times[r % (delay+1)]
 	row         int64
+	opens       int64 // first row that may open one
 	active      bool
 	first, last int64
 	start, end  float64
@@ -128,6 +140,7 @@ func newDetector(m *meta, labels []string) detector {
 		hold:    m.count("hold", 1, maxRows),
 		minRows: m.count("min_rows", 1, maxRows),
 		decay:   m.float("decay", 0, 1),
+		pause:   m.optionalCount("refractory", 0, maxRows),
 		total:   make([]float32, len(labels)),
 	}
 	d.off = m.float("off", 1e-6, d.on)
@@ -139,7 +152,7 @@ func newDetector(m *meta, labels []string) detector {
 }
 
 func (d *detector) reset() {
-	d.row, d.active = 0, false
+	d.row, d.opens, d.active = 0, 0, false
 }
 
 // answered is the time of the row that the current answer is about.
@@ -159,9 +172,11 @@ func (d *detector) push(p []float32, t float64) (e Event, ok bool) {
 			}
 		}
 		if d.row-d.last >= int64(d.hold) {
-			e, ok = d.close()
+			if e, ok = d.close(); ok {
+				d.opens = d.row + 1 + int64(d.pause)
+			}
 		}
-	case any >= d.on:
+	case any >= d.on && d.row >= d.opens:
 		d.active = true
 		d.first, d.last = d.row, d.row
 		d.start, d.end = d.answered(), d.answered()

@@ -11,6 +11,7 @@ import numpy as np
 here = Path(__file__).parent
 sys.path.insert(0, str(here / "../../../tools/train/gesture"))
 import data as dataset  # noqa: E402
+import spotting  # noqa: E402
 from spotter import Spotter  # noqa: E402
 
 SCALE = 1024  # probabilities are multiples of 1/SCALE, so that they are exact
@@ -39,10 +40,19 @@ for spot in spots:
         p = probabilities(rng, rows)
         events = [[c, a, b, bits(np.array([v]))[0]] for c, a, b, v in spot.events(p / SCALE)]
         cases.append({"params": {k: repr(v) for k, v in spot.params().items()}, "p": p.ravel().tolist(), "events": events})
+for spot in [spotting.Spotter(2.0 ** -7, 3, refractory=12), spotting.Spotter(2.0 ** -7, 3, on=0.8, off=0.6, hold=1, min_rows=3, refractory=40)]:
+    p = probabilities(rng, 400)
+    events = [[c, a, b, bits(np.array([v]))[0]] for c, a, b, v, _ in spot.events(p / SCALE)]
+    cases.append({"params": {k.removeprefix("gesture."): v for k, v in spot.meta().items()}, "p": p.ravel().tolist(), "events": events})
+still = np.round(rng.normal(0, 1, (300, 10)) * (1 + 9 * (np.sin(np.arange(300) / 17) > 0.7))[:, None])
+gates = [spotting.Spotter(0, 0, gate=g, gate_rows=n, gate_alpha=a) for g, n, a in ((0.25, 5, 0.125), (0.15, 20, 0.5))]
 raw = np.clip(np.cumsum(rng.normal(0, 25, (150, 10)), axis=0) + 400, 0, 1023).round()
 golden = {
     "scale": SCALE,
     "spotter": cases,
+    "still": still.astype(int).ravel().tolist(),
+    "gates": [{"params": {k.removeprefix("gesture."): v for k, v in g.meta().items()},
+               "awake": g.awake((still / 16).astype(np.float32)).astype(int).tolist()} for g in gates],
     "raw": raw.astype(int).ravel().tolist(),
     "stream": bits(dataset.normalise_stream(raw, Spotter().alpha)),
     "alpha": repr(Spotter().alpha),
@@ -50,4 +60,4 @@ golden = {
     "segment_odd": bits(dataset.normalise_segment(raw[:75])),
 }
 (here / "golden.json").write_text(json.dumps(golden, separators=(",", ":")) + "\n")
-print([len(c["events"]) for c in cases], "events")
+print([len(c["events"]) for c in cases], "events,", [sum(g["awake"]) for g in golden["gates"]], "rows awake")
