@@ -1,4 +1,4 @@
-"""The two networks."""
+"""The networks."""
 import torch
 from torch import nn
 
@@ -113,3 +113,55 @@ class Stream(nn.Module):
         """x: [T, B, I] -> logits [T, B, classes], state."""
         y, h = self.gru(x, h)
         return self.out(nn.functional.dropout(y, drop, self.training)), h
+
+
+def turned(x, lengths):
+    """Each sequence of a padded batch [T, B, …] turned round within its length."""
+    t = torch.arange(len(x))[:, None]
+    back = torch.where(t < lengths, lengths - 1 - t, t)
+    return x.gather(0, back[..., None].expand_as(x))
+
+
+class Gestures(nn.Module):
+    """LSTM over a whole gesture, one way or two; softmax of its final states. backward: the one way is from the end to the beginning."""
+
+    def __init__(self, inputs, hidden, classes, ways=1, backward=False):
+        super().__init__()
+        self.hidden, self.ways, self.backward = hidden, ways, backward
+        self.lstm = nn.ModuleList(nn.LSTM(inputs, hidden) for _ in range(ways))
+        self.out = nn.Linear(ways * hidden, classes)
+        with torch.no_grad():
+            for m in self.lstm:
+                m.bias_hh_l0.zero_()
+                m.bias_ih_l0.zero_()
+                m.bias_ih_l0[hidden:2 * hidden] = 1  # forget gate open
+
+    def forward(self, x, lengths, drop=0.0):
+        """x: [T, B, I] padded at the end -> logits [B, classes]."""
+        each = [turned(x, lengths)] if self.backward else [x, turned(x, lengths)][:self.ways]
+        last = (lengths - 1, torch.arange(len(lengths)))
+        return self.out(nn.functional.dropout(torch.cat([m(v)[0][last] for m, v in zip(self.lstm, each)], -1), drop, self.training))
+
+
+def both_ways(forward, backward):
+    """One net of two one-way ones; its logits are the mean of theirs."""
+    net = Gestures(forward.lstm[0].input_size, forward.hidden, forward.out.out_features, ways=2)
+    net.lstm = nn.ModuleList([forward.lstm[0], backward.lstm[0]])
+    with torch.no_grad():
+        net.out.weight.copy_(torch.cat([forward.out.weight, backward.out.weight], 1) / 2)
+        net.out.bias.copy_((forward.out.bias + backward.out.bias) / 2)
+    return net.eval()
+
+
+class Following(nn.Module):
+    """One-way LSTM, softmax over the gestures and "none" at every step."""
+
+    def __init__(self, inputs, hidden, classes):
+        super().__init__()
+        self.hidden = hidden
+        self.lstm = nn.LSTM(inputs, hidden)
+        self.out = nn.Linear(hidden, classes + 1)
+
+    def forward(self, x, state=None, drop=0.0):
+        y, state = self.lstm(x, state)
+        return self.out(nn.functional.dropout(y, drop, self.training)), state
