@@ -97,7 +97,8 @@ class Fit:
 
     def stream(self, folder):
         recipe = replace(streams.Recipe(), patience=8, **self.steps)
-        net, spot = stream.trained(self.data, self.spans, self.unit, self.validation, self.seed, print, recipe)
+        net = stream.trained(self.data, self.spans, self.unit, self.validation, self.seed, print, recipe)
+        spot = stream.tuned(net, self.data, self.unit, self.validation)
         stream.write(net, spot, self.data, self.spans, self.unit, folder)
         _, xs, truths = stream.recordings(self.data, self.unit, self.test)
         out = {"recipe": asdict(recipe), "spotter": asdict(spot), "trained_on": self.train, "validation": self.validation, "judged_on": self.test}

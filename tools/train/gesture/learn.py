@@ -30,7 +30,7 @@ class Recipe:
     smooth: float = 0.05
     ema: float = 0.99
     steps: int = 1000  # of the optimiser, at least, whatever the epochs
-    patience: int = 0  # epochs without progress on validation subjects that end training, 0: never
+    patience: int = 0  # epochs without progress on validation subjects, and a fifth of all, that end training; 0: none does
     augment: Augment = field(default_factory=Augment)
 
     def net(self, inputs, classes):
@@ -130,10 +130,10 @@ def train(data, spans, unit, recipe, seed, watch=None, say=print):
             note = f", validation {100 * (p.argmax(1) == watched.y).mean():.2f} %, loss {loss:.4f}"
             if recipe.patience and loss < best_loss:
                 best, best_loss, best_epoch = copy.deepcopy(opt.average.net), loss, epoch
-            if recipe.patience and epoch - best_epoch >= recipe.patience and epoch > epochs // 3:
+            if recipe.patience and epoch - best_epoch >= max(recipe.patience, epochs // 5):
                 say(f"epoch {epoch}: no better on validation subjects since {best_epoch}, loss {best_loss:.4f}")
                 break
-        if epoch % 10 == 0 or epoch == epochs:
+        if epoch % max(10, epochs // 10) == 0 or epoch == epochs:
             say(f"epoch {epoch} of {epochs} loss {total / batches:.4f} {time.time() - t0:.1f} s{note}")
     return (best or opt.average.net).eval()
 

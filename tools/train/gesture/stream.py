@@ -3,6 +3,7 @@ import json
 from dataclasses import asdict
 
 import numpy as np
+import torch
 
 import export
 import streams
@@ -19,16 +20,23 @@ def recordings(data, unit, subjects):
     return parts, [following(data.part_rows(k), unit, alpha_of(data.rate)) for k in parts], [data.truth(k) for k in parts]
 
 
+def untuned(data):
+    return Spotter(alpha_of(data.rate), max(1, round(LATE * data.rate)))
+
+
 def trained(data, spans, unit, watch, seed, say, recipe=None):
-    """The net, and its spotter with the constants that are best for the validation subjects."""
-    delay = max(1, round(LATE * data.rate))
+    spot = untuned(data)
     _, xs, truths = recordings(data, unit, watch)
-    spot = Spotter(alpha_of(data.rate), delay, gate_rows=round(0.5 * data.rate))
     found = lambda net: [spot.events(p) for p in streams.answers(net, xs)]
     worth = lambda net: score(found(net), truths, [len(x) for x in xs], data.rate, data.margin)["f1"]
-    net = streams.train(data, spans, unit, recipe or streams.Recipe(), delay, seed, say, worth)
-    spot = fit(spot, streams.answers(net, xs), truths, data.rate, data.margin)
-    return net, fit_gate(spot, lambda v: streams.answers(net, v), xs, truths, data.rate, data.margin)
+    return streams.train(data, spans, unit, recipe or streams.Recipe(), spot.delay, seed, say, worth)
+
+
+def tuned(net, data, unit, watch):
+    """The spotter with the constants that are best for the validation subjects."""
+    _, xs, truths = recordings(data, unit, watch)
+    spot = fit(untuned(data), streams.answers(net, xs), truths, data.rate, data.margin)
+    return fit_gate(spot, lambda v: streams.answers(net, v), xs, truths, data.rate, data.margin)
 
 
 def write(net, spot, data, spans, unit, folder):
@@ -42,7 +50,10 @@ def runner(recur, model):
 
 
 def fold(data, spans, unit, watch, left_out, seed, folder, recur, say):
-    net, spot = trained(data, spans, unit, watch, seed, say)
+    path = folder / "model.pt"
+    net = torch.load(path, weights_only=False) if path.exists() else trained(data, spans, unit, watch, seed, say)
+    torch.save(net, path)
+    spot = tuned(net, data, unit, watch)
     write(net, spot, data, spans, unit, folder)
     parts, xs, truths = recordings(data, unit, left_out)
     out = {"watch": watch, "spotter": json.dumps(asdict(spot)), "awake": np.concatenate([spot.awake(x) for x in xs]).mean()}
