@@ -13,7 +13,9 @@ type Classifier struct {
 	session *runtime.Session
 	labels  []string
 	scale   scale
-	rest    int // rows at the beginning whose mean is the resting level
+	rest    int     // rows at the beginning whose mean is the resting level; 0: it follows the samples before the gesture
+	alpha   float32 // by which it follows
+	level   []float32
 	x, p    []float32
 }
 
@@ -35,8 +37,13 @@ func NewClassifier(m *runtime.Model) (*Classifier, error) {
 		session: m.NewSession(),
 		labels:  f.Labels,
 		scale:   meta.scale(m.InputWidth()),
-		rest:    meta.count("rest_rows", 1, maxRows),
+		level:   make([]float32, m.InputWidth()),
 		p:       make([]float32, m.OutputWidth()),
+	}
+	if meta.has("alpha") {
+		c.alpha = meta.float("alpha", 0, 1)
+	} else {
+		c.rest = meta.count("rest_rows", 1, maxRows)
 	}
 	return c, meta.end()
 }
@@ -44,16 +51,25 @@ func NewClassifier(m *runtime.Model) (*Classifier, error) {
 // Classify names the gesture in T samples, row after row, and says how sure the network is, from 0 to 1. The gesture must begin at
 // rest. Classify allocates where the gesture is longer than all before.
 func (c *Classifier) Classify(rows []float32) (label string, confidence float32, err error) {
+	return c.ClassifyAfter(nil, rows)
+}
+
+// ClassifyAfter is told the samples before the gesture too, some seconds of them or all there are. They set the resting level of models
+// whose metadata has alpha; for others they make no difference.
+func (c *Classifier) ClassifyAfter(before, rows []float32) (label string, confidence float32, err error) {
 	in := c.model.InputWidth()
 	n := len(rows) / in
-	if n < c.rest || n*in != len(rows) {
-		return "", 0, fmt.Errorf("gesture of %d values: want %d or more samples of %d", len(rows), c.rest, in)
+	if n < max(c.rest, 1) || n*in != len(rows) || len(before)%in != 0 {
+		return "", 0, fmt.Errorf("gesture of %d values after %d: want %d or more samples of %d", len(rows), len(before), max(c.rest, 1), in)
 	}
-	for t := range n {
-		if err := checkSample(rows[t*in:][:in], c.model); err != nil {
-			return "", 0, fmt.Errorf("sample %d: %w", t, err)
+	for _, part := range [][]float32{before, rows} {
+		for t := range len(part) / in {
+			if err := checkSample(part[t*in:][:in], c.model); err != nil {
+				return "", 0, fmt.Errorf("sample %d: %w", t, err)
+			}
 		}
 	}
+	c.findLevel(before, rows, in)
 	c.normalise(rows, n, in)
 	c.session.Reset()
 	if err := c.session.Run(c.x, c.p); err != nil {
@@ -68,13 +84,29 @@ func (c *Classifier) Classify(rows []float32) (label string, confidence float32,
 	return c.labels[best], c.p[best], nil
 }
 
+func (c *Classifier) findLevel(before, rows []float32, in int) {
+	if c.rest > 0 {
+		for k := range in {
+			c.level[k] = restLevel(rows, k, in, c.rest)
+		}
+		return
+	}
+	if len(before) == 0 {
+		before = rows[:in]
+	}
+	copy(c.level, before)
+	for i, v := range before {
+		k := i % in
+		c.level[k] += float32(c.alpha * (v - c.level[k]))
+	}
+}
+
 // normalise writes to c.x the distance of each reading from its channel's resting level.
 func (c *Classifier) normalise(rows []float32, n, in int) {
 	c.x = append(c.x[:0], rows...)
 	for k := range in {
-		level := restLevel(rows, k, in, c.rest)
 		for t := range n {
-			c.x[t*in+k] = c.scale.apply(k, rows[t*in+k]-level)
+			c.x[t*in+k] = c.scale.apply(k, rows[t*in+k]-c.level[k])
 		}
 	}
 }

@@ -149,6 +149,44 @@ func TestGate(t *testing.T) {
 	}
 }
 
+// TestClassifyAfter takes the level from the samples before a gesture.
+func TestClassifyAfter(t *testing.T) {
+	m, err := BLSTM()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := *m.File()
+	f.Meta = slices.Clone(f.Meta)
+	for i := range f.Meta {
+		if f.Meta[i].Key == "gesture.rest_rows" {
+			f.Meta[i] = format.Pair{Key: "gesture.alpha", Value: "0.0078125"}
+		}
+	}
+	if m, err = runtime.New(&f); err != nil {
+		t.Fatal(err)
+	}
+	c, err := NewClassifier(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	samples, times := recorded()
+	row := func(at float64) int { return 10 * slices.IndexFunc(times, func(t float64) bool { return t >= at }) }
+	for _, e := range find(t, newSpotter(t), func(int) {}) {
+		a, b := row(e.Start-0.1), row(e.End+0.1)
+		if label, _, err := c.ClassifyAfter(samples[:a], samples[a:b]); err != nil || label != e.Label {
+			t.Errorf("%s at %v s: %s, %v", e.Label, e.Start, label, err)
+		}
+	}
+	if _, _, err := c.ClassifyAfter(samples[:15], samples[15:30]); err == nil {
+		t.Error("half a sample passed")
+	}
+	bad := slices.Clone(samples[:20])
+	bad[13] = float32(math.NaN())
+	if _, _, err := c.ClassifyAfter(bad, samples[:100]); err == nil || !strings.Contains(err.Error(), "sample 1: ") {
+		t.Errorf("%v", err)
+	}
+}
+
 // TestSeeds shows that the demo recording is not a lucky one.
 func TestSeeds(t *testing.T) {
 	const seeds = 20

@@ -27,6 +27,8 @@ type golden struct {
 	Stream     []uint32
 	Segment    []uint32
 	SegmentOdd []uint32 `json:"segment_odd"`
+	// the second half of Raw, with the level that the first leaves
+	SegmentAfter []uint32 `json:"segment_after"`
 }
 
 func readGolden(t *testing.T) (g golden) {
@@ -123,13 +125,21 @@ func TestInputAgainstPython(t *testing.T) {
 	g := readGolden(t)
 	c := newClassifier(t)
 	const in = 10
+	c.findLevel(nil, g.Raw, in)
 	c.normalise(g.Raw, len(g.Raw)/in, in)
 	equalBits(t, "segment", c.x, g.Segment)
 	odd := g.Raw[:len(g.SegmentOdd)]
+	c.findLevel(nil, odd, in)
 	c.normalise(odd, len(odd)/in, in)
 	equalBits(t, "segment of odd length", c.x, g.SegmentOdd)
 
 	m := &meta{}
+	before, rows := g.Raw[:len(g.SegmentOdd)], g.Raw[len(g.SegmentOdd):]
+	after := Classifier{scale: c.scale, alpha: m.number("alpha", g.Alpha, 0, 1), level: make([]float32, in)}
+	after.findLevel(before, rows, in)
+	after.normalise(rows, len(rows)/in, in)
+	equalBits(t, "segment after samples", after.x, g.SegmentAfter)
+
 	b := baseline{scale: c.scale, alpha: m.number("alpha", g.Alpha, 0, 1), level: make([]float32, in)}
 	x := make([]float32, len(g.Raw))
 	for i := 0; i < len(x); i += in {

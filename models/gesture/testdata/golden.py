@@ -47,6 +47,10 @@ for spot in [spotting.Spotter(2.0 ** -7, 3, refractory=12), spotting.Spotter(2.0
 still = np.round(rng.normal(0, 1, (300, 10)) * (1 + 9 * (np.sin(np.arange(300) / 17) > 0.7))[:, None])
 gates = [spotting.Spotter(0, 0, gate=g, gate_rows=n, gate_alpha=a) for g, n, a in ((0.25, 5, 0.125), (0.15, 20, 0.5))]
 raw = np.clip(np.cumsum(rng.normal(0, 25, (150, 10)), axis=0) + 400, 0, 1023).round()
+level = raw[0].astype(np.float32)  # as in prepare.levels
+for r in raw[:75].astype(np.float32):
+    level = level + np.float32(Spotter().alpha) * (r - level)
+after = np.clip((raw[75:].astype(np.float32) - level) * dataset.INV_UNIT, -dataset.CLIP, dataset.CLIP)
 golden = {
     "scale": SCALE,
     "spotter": cases,
@@ -57,6 +61,7 @@ golden = {
     "stream": bits(dataset.normalise_stream(raw, Spotter().alpha)),
     "alpha": repr(Spotter().alpha),
     "segment": bits(dataset.normalise_segment(raw)),
+    "segment_after": bits(after),
     "segment_odd": bits(dataset.normalise_segment(raw[:75])),
 }
 (here / "golden.json").write_text(json.dumps(golden, separators=(",", ":")) + "\n")
