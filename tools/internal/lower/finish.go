@@ -41,7 +41,19 @@ func (tr *Tracer) Finish(t *Tensor) (*quant.Graph, error) {
 	trimCells(g)
 	foldAffines(g)
 	renumber(g)
+	if recalls(g) && backward(g) {
+		return nil, unsupported("states that are kept from step to step besides a layer that runs backwards over all steps")
+	}
 	return g, tr.spend(0)
+}
+
+func recalls(g *quant.Graph) bool {
+	return slices.ContainsFunc(g.Ops, func(op quant.Op) bool { return op.Kind == format.Recall })
+}
+
+// backward reports whether a layer begins at the last step of the session.
+func backward(g *quant.Graph) bool {
+	return slices.ContainsFunc(g.Ops, func(op quant.Op) bool { return op.Flags&format.FlagReverse != 0 && op.Blocks() == 0 })
 }
 
 // whole reports whether c is all of one value other than the input, in order.

@@ -1,10 +1,12 @@
 package lower
 
 import (
+	"errors"
 	"math"
 	"slices"
 	"testing"
 
+	"github.com/recur-go/recur/quant"
 	"github.com/recur-go/recur/runtime/format"
 )
 
@@ -221,5 +223,38 @@ func TestFolding(t *testing.T) {
 	}
 	if want := (format.Ref{Value: 1, Offset: 2, Width: 2}); g.Ops[1].Out != want || g.Values[1].Width != 4 {
 		t.Errorf("the dense operation writes %v of %v", g.Ops[1].Out, g.Values)
+	}
+}
+
+// TestStateBesideBackwardLayer refuses a state that goes from step to step where another layer begins at the last step.
+func TestStateBesideBackwardLayer(t *testing.T) {
+	for _, flags := range []format.Flags{0, format.FlagReverse} {
+		tr, x, err := NewTracer([]int64{-1, 1, 2}, []Role{Time, Batch, Feature}, 1e6)
+		if err != nil {
+			t.Fatal(err)
+		}
+		state, err := tr.State([]int64{1, 2}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		step, _ := tr.Enter(x, 0)
+		sum, err := tr.Binary(Add, step, state)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := tr.Store(state, sum); err != nil {
+			t.Fatal(err)
+		}
+		if sum, err = tr.Leave(sum, 0); err != nil {
+			t.Fatal(err)
+		}
+		y, _, err := tr.Recurrent(sum, []quant.Op{{Kind: format.RNN, Flags: flags, Hidden: 1, W: make([]float32, 2), U: make([]float32, 1)}}, Initial{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var no *Unsupported
+		if _, err := tr.Finish(y); (flags != 0) != errors.As(err, &no) || flags == 0 && err != nil {
+			t.Errorf("flags %d: %v", flags, err)
+		}
 	}
 }
