@@ -190,6 +190,8 @@ func (x *examination) measure(r *report, model *runtime.Model, stdin io.Reader) 
 		return err
 	}
 	defer d.Close()
+	interrupted, stop := closeOnSignal(d)
+	defer stop()
 	if _, err := x.feed(d, model, nil, nil); err != nil {
 		r.problems = append(r.problems, fmt.Sprintf("%s: %v", d.Name(), err))
 	}
@@ -197,7 +199,7 @@ func (x *examination) measure(r *report, model *runtime.Model, stdin io.Reader) 
 	r.measured = m
 	err = m.take(d, x.seconds, x.host)
 	m.judge(r)
-	if err != nil {
+	if err != nil && !interrupted.Load() {
 		return fmt.Errorf("%s: %w", m.name, err)
 	}
 	return nil

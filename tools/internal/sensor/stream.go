@@ -76,10 +76,12 @@ const DefaultMaxGap = 4.5
 
 const (
 	stuckNote   = time.Second
-	stuckRows   = 20  // fewer equal readings can be chance
-	maxBad      = 100 // samples in a row that are not finite
-	probe       = 17  // samples that an unknown rate is taken from
-	averageFrom = 1.5 // a source is averaged that is faster than the stream by this factor
+	stuckRows   = 20          // fewer equal readings can be chance
+	maxBad      = 100         // samples in a row that are not finite
+	maxAlone    = 20          // samples in a row each of which begins anew
+	between     = time.Second // reports of what can happen with every sample
+	probe       = 17          // samples that an unknown rate is taken from
+	averageFrom = 1.5         // a source is averaged that is faster than the stream by this factor
 	slowBelow   = 0.8
 	tooSlow     = 0.25
 )
@@ -115,9 +117,12 @@ type Stream struct {
 	sum      []float64 // integral since the beginning of the window
 	reset    bool
 
-	watch []run
-	group []set
-	bad   int
+	watch  []run
+	group  []set
+	bad    int           // samples in a row that are not finite
+	alone  int           // samples in a row that are unconnected
+	lost   int           // samples that are lost and not yet reported
+	toldOf time.Duration // when lost ones were last reported
 }
 
 type point struct {
@@ -128,6 +133,8 @@ type point struct {
 // run follows one channel.
 type run struct {
 	saturated bool
+	told      bool
+	toldOf    time.Duration // when that was last reported
 }
 
 // set is a sensor's axes, which cannot all stay the same when it works.
@@ -263,11 +270,11 @@ func (s *Stream) read() error {
 // take reads a sample and joins it to those before or begins anew.
 func (s *Stream) take() error {
 	if err := s.read(); err != nil {
+		s.tellLost(0)
 		return err
 	}
-	if s.in.Lost > 0 {
-		s.opt.Report(Event{Kind: Lost, Time: s.to.t, Count: s.in.Lost})
-	}
+	s.lost += max(s.in.Lost, 0)
+	s.tellLost(between)
 	if ok, err := s.finite(); err != nil || !ok {
 		s.overrun = s.overrun || s.in.Lost == Overflow
 		return err
@@ -280,13 +287,26 @@ func (s *Stream) take() error {
 	t := s.in.Time + s.offset
 	if anew {
 		s.begin(t)
+		if s.alone++; s.alone > maxAlone {
+			return fmt.Errorf("%d samples in a row are each unconnected with the one before", s.alone)
+		}
 		return nil
 	}
+	s.alone = 0
 	s.from.t = s.to.t
 	copy(s.from.v, s.to.v)
 	s.to.t = t
 	copy(s.to.v, s.in.Values)
 	return nil
+}
+
+// tellLost reports what is lost if the last such report was long enough ago.
+func (s *Stream) tellLost(ago time.Duration) {
+	if s.lost == 0 || s.toldOf > 0 && s.to.t-s.toldOf < ago {
+		return
+	}
+	s.opt.Report(Event{Kind: Lost, Time: s.to.t, Count: s.lost})
+	s.lost, s.toldOf = 0, max(s.to.t, 1)
 }
 
 // begin makes the sample the first of what follows.
@@ -352,15 +372,17 @@ func (s *Stream) finite() (ok bool, err error) {
 	return true, nil
 }
 
-// saturation reports each beginning.
+// saturation reports beginnings.
 func (s *Stream) saturation() {
+	now := s.in.Time + s.offset
 	for k, c := range s.channels {
-		v := s.in.Values[k]
+		v, w := s.in.Values[k], &s.watch[k]
 		at := c.Limit > 0 && (v >= c.Limit || v <= -c.Limit)
-		if at && !s.watch[k].saturated {
-			s.opt.Report(Event{Kind: Saturated, Time: s.in.Time + s.offset, Channel: c.Name})
+		if at && !w.saturated && (!w.told || now-w.toldOf >= between) {
+			s.opt.Report(Event{Kind: Saturated, Time: now, Channel: c.Name})
+			w.told, w.toldOf = true, now
 		}
-		s.watch[k].saturated = at
+		w.saturated = at
 	}
 }
 

@@ -290,6 +290,13 @@ func TestBadReadings(t *testing.T) {
 			}
 			return alive(i, k)
 		}, []Event{{Kind: Saturated, Time: 500 * ms, Channel: "az"}}, ""},
+		{"at the end of the range again and again", func(i, k int) float32 {
+			if k == 2 && i%2 == 0 {
+				return 80
+			}
+			return alive(i, k)
+		}, []Event{{Kind: Saturated, Channel: "az"}, {Kind: Saturated, Time: time.Second, Channel: "az"}, {Kind: Saturated, Time: 2 * time.Second, Channel: "az"},
+			{Kind: Saturated, Time: 3 * time.Second, Channel: "az"}, {Kind: Saturated, Time: 4 * time.Second, Channel: "az"}}, ""},
 		{"a dead gyroscope", func(i, k int) float32 {
 			if i >= 50 && i < 300 && k >= 3 {
 				return 0
@@ -328,6 +335,26 @@ func TestOverrunOfADroppedSample(t *testing.T) {
 	got, err := all(t, NewStream(src, Options{Rate: 100, Report: func(e Event) { kinds = append(kinds, e.Kind) }}))
 	if err != nil || !reflect.DeepEqual(kinds, []Kind{NotFinite, Overrun}) || len(got) != 99 || !got[50].reset {
 		t.Errorf("%v, %d samples, %v", kinds, len(got), err)
+	}
+}
+
+// TestFloods has something wrong with every sample.
+func TestFloods(t *testing.T) {
+	src := motion(500, alive)
+	for i := range src.samples {
+		src.samples[i].Lost = 1
+	}
+	var counts []int
+	if _, err := all(t, NewStream(src, Options{Rate: 100, Report: func(e Event) { counts = append(counts, e.Count) }})); err != nil ||
+		!reflect.DeepEqual(counts, []int{1, 102, 100, 100, 100, 97}) {
+		t.Errorf("%v, %v", counts, err)
+	}
+	src = motion(500, alive)
+	src.rate = 1000 // it has a tenth of that
+	n := 0
+	_, err := all(t, NewStream(src, Options{Rate: 100, Report: func(e Event) { n++ }}))
+	if err == nil || err.Error() != "21 samples in a row are each unconnected with the one before" || n != 20 {
+		t.Errorf("%v, %d events", err, n)
 	}
 }
 

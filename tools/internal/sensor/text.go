@@ -190,10 +190,11 @@ func (t *Text) learnGiven() error {
 		return err
 	}
 	line, err := t.read()
+	var garbled *lineError
 	switch {
 	case err == io.EOF:
 		return errors.New("no samples")
-	case err != nil && t.opt.Live:
+	case t.opt.Live && errors.As(err, &garbled):
 		return nil
 	case err != nil:
 		return err

@@ -187,7 +187,10 @@ func (c *lsm3) drain(out []raw) (n int, overflow bool, err error) {
 const (
 	lsmOBatch = 0x09 // FIFO_CTRL3
 	lsmOMode  = 0x0a // FIFO_CTRL4
+	lsmOCtrl9 = 0x18
 	lsmOData  = 0x78
+
+	lsmODevice = 0xe2 // DEVICE_CONF, which the data sheet wants set, with what is set after a reset
 
 	lsmOContinuous = 0x06
 	lsmOOverrun    = 0x48 // of the second byte of the status: now, or before
@@ -207,7 +210,10 @@ type lsmO struct {
 func (c *lsmO) capacity() int { return lsmOWords / 2 }
 
 func (c *lsmO) setup(opt *Options, sleep func(time.Duration) bool) error {
-	return c.configure(opt, sleep, lsmOMode)
+	if err := c.configure(opt, sleep, lsmOMode); err != nil {
+		return err
+	}
+	return c.bus.Write(lsmOCtrl9, lsmODevice)
 }
 
 func (c *lsmO) restart() error {

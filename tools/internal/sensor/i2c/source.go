@@ -72,6 +72,8 @@ const (
 	settle      = 100 * time.Millisecond
 	maxFailures = 10 // transfers in a row
 	defaultRate = 100
+
+	silentSamples = 5 // that a slow chip may keep us waiting for
 )
 
 type source struct {
@@ -200,6 +202,7 @@ func (s *source) start() error {
 	s.channels = sensor.Motion(float32(most*accel), float32(most*gyro))
 	s.samples = make([]raw, max(1, s.chip.capacity()))
 	s.stamps = sensor.NewStamps(s.chip.rate())
+	s.opt.Silent = max(s.opt.Silent, time.Duration(silentSamples*1e9/s.chip.rate()))
 	s.last = s.opt.Clock.Now()
 	if s.opt.NoFIFO {
 		return nil

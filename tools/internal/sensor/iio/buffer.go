@@ -96,7 +96,10 @@ func layout(elements []element, repeats []int) int {
 	return (at + largest - 1) / largest * largest
 }
 
-const stampName = "in_timestamp"
+const (
+	stampName  = "in_timestamp"
+	silentRows = 5 // that a slow device may keep us waiting for
+)
 
 // buffer is a Source of the rows that a driver puts into a device's buffer.
 type buffer struct {
@@ -163,6 +166,9 @@ func (b *buffer) start() (err error) {
 			return errors.New("neither rows with a time nor a rate")
 		}
 		b.stamps = sensor.NewStamps(b.rate)
+	}
+	if b.rate > 0 {
+		b.opt.Silent = max(b.opt.Silent, time.Duration(silentRows*1e9/b.rate))
 	}
 	return d.write("buffer/enable", "1")
 }

@@ -13,28 +13,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/recur-go/recur/tools/internal/sensor"
+	"github.com/recur-go/recur/tools/internal/sensor/serial/pty"
 )
 
-// terminal is a pair of a pseudo-terminal and the path of its other end.
-func terminal(t *testing.T) (*os.File, string) {
-	t.Helper()
-	f, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Skipf("no pseudo-terminals here: %v", err)
-	}
-	t.Cleanup(func() { f.Close() })
-	if err := unix.IoctlSetPointerInt(int(f.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	n, err := unix.IoctlGetInt(int(f.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return f, fmt.Sprintf("/dev/pts/%d", n)
-}
-
 func TestPort(t *testing.T) {
-	other, path := terminal(t)
+	other, path := pty.Open(t)
 	for _, baud := range []int{9600, 115200, 250000} {
 		p, err := Open(path, baud, 50*time.Millisecond)
 		if err != nil {
@@ -86,9 +69,12 @@ func TestErrors(t *testing.T) {
 
 // TestLines reads samples that an Arduino would print, from the middle of a line on.
 func TestLines(t *testing.T) {
-	other, path := terminal(t)
+	other, path := pty.Open(t)
 	p, err := Open(path, 115200, time.Second)
 	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(other, "5,6\r\n10,1,2,3\r\n20,1,2,x\r\n30,4,5,6\r\n"); err != nil {
 		t.Fatal(err)
 	}
 	src, err := sensor.NewText("port", p, sensor.TextOptions{Columns: "t_ms,ax,ay,az", Live: true})
@@ -96,9 +82,6 @@ func TestLines(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer src.Close()
-	if _, err := io.WriteString(other, "5,6\r\n10,1,2,3\r\n20,1,2,x\r\n30,4,5,6\r\n"); err != nil {
-		t.Fatal(err)
-	}
 	v := sensor.Sample{Values: make([]float32, 3)}
 	for i, want := range []sensor.Sample{{Time: 10 * time.Millisecond, Values: []float32{1, 2, 3}, Lost: 1}, {Time: 30 * time.Millisecond, Values: []float32{4, 5, 6}, Lost: 1}} {
 		v.Lost = 0

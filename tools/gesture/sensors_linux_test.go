@@ -1,5 +1,3 @@
-//go:build unix
-
 package main
 
 import (
@@ -8,10 +6,12 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	goruntime "runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -19,6 +19,7 @@ import (
 	"github.com/recur-go/recur/tools/internal/sensor"
 	"github.com/recur-go/recur/tools/internal/sensor/i2c/i2ctest"
 	"github.com/recur-go/recur/tools/internal/sensor/iio/iiotest"
+	"github.com/recur-go/recur/tools/internal/sensor/serial/pty"
 )
 
 // everyChannel maps an IMU to what the embedded model wants.
@@ -370,6 +371,40 @@ func TestSteadyState(t *testing.T) {
 	})
 	if n != 0 || found == 0 {
 		t.Errorf("%v allocations a sample, %d gestures", n, found)
+	}
+}
+
+// TestMain is the program itself where a test starts it so.
+func TestMain(m *testing.M) {
+	if os.Getenv("GESTURE_TEST_PROGRAM") != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// TestSignal ends a program that waits for a serial port.
+func TestSignal(t *testing.T) {
+	other, path := pty.Open(t)
+	columns := "ax,ay,az,gx,gy,gz"
+	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		c := exec.Command(os.Args[0], "-sensor", "serial:"+path, "-columns", columns, "-map", everyChannel, "-exec", "sleep 60")
+		c.Env = append(os.Environ(), "GESTURE_TEST_PROGRAM=1")
+		var out bytes.Buffer
+		c.Stdout, c.Stderr = &out, &out
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 30 {
+			fmt.Fprintf(other, "%d,2,3,4,5,6\n", i)
+			time.Sleep(10 * time.Millisecond)
+		}
+		if err := c.Process.Signal(sig); err != nil {
+			t.Fatal(err)
+		}
+		err := c.Wait()
+		if err != nil || !strings.Contains(out.String(), "gesture: 0 gestures in ") {
+			t.Errorf("%v: %v, %s", sig, err, out.String())
+		}
 	}
 }
 
