@@ -2,7 +2,6 @@ package fromkeras
 
 import (
 	"errors"
-	"fmt"
 	"math"
 	"slices"
 
@@ -161,14 +160,13 @@ func (u *use) hardShrink(x *lower.Tensor) (*lower.Tensor, error) {
 
 // slope is the factor in hard_sigmoid, max(0, min(1, slope x + 0.5)).
 func (n *network) slope() (float32, error) {
-	three, err := n.three()
-	if err != nil {
-		return 0, fmt.Errorf("the activation hard_sigmoid: %w", err)
-	}
-	if three {
+	switch major, _ := n.keras(); major {
+	case 1, 2:
+		return 0.2, nil
+	case 3:
 		return 1. / 6, nil
 	}
-	return 0.2, nil
+	return 0, unsupported("the activation hard_sigmoid: the file does not say of which version of Keras it is (%q)", n.version)
 }
 
 func (u *use) hardSigmoid(x *lower.Tensor) (*lower.Tensor, error) {

@@ -28,7 +28,7 @@ func init() {
 		"Activation":         {run: through((*use).activationLayer)},
 		"ReLU":               {run: through((*use).relu)},
 		"LeakyReLU":          {run: through((*use).leakyReLU)},
-		"PReLU":              {through((*use).preLU), func(*config) (int, int) { return 1, 0 }},
+		"PReLU":              {through((*use).preLU), always(1)},
 		"ELU":                {run: through((*use).elu)},
 		"ThresholdedReLU":    {run: through((*use).thresholdedReLU)},
 		"Softmax":            {run: unmasked((*use).softmaxLayer)},
@@ -38,7 +38,7 @@ func init() {
 		"LayerNormalization": {through((*use).layerNorm), func(c *config) (int, int) { return gammaBeta(c), 0 }},
 		"GroupNormalization": {through((*use).groupNorm), func(c *config) (int, int) { return gammaBeta(c), 0 }},
 
-		"Conv1D": conv((*use).conv), "Conv2D": conv((*use).conv), "Convolution1D": conv((*use).conv), "Convolution2D": conv((*use).conv),
+		"Conv1D": conv((*use).conv), "Conv2D": conv((*use).conv),
 		"DepthwiseConv1D": conv((*use).depthwise), "DepthwiseConv2D": conv((*use).depthwise),
 		"SeparableConv1D": {plain((*use).separable), twoKernels}, "SeparableConv2D": {plain((*use).separable), twoKernels},
 		"Conv1DTranspose": conv((*use).convTranspose), "Conv2DTranspose": conv((*use).convTranspose),
@@ -60,6 +60,7 @@ func init() {
 		"Maximum": merge(fold(lower.Max)), "Minimum": merge(fold(lower.Min)), "Concatenate": merge(concatenate), "Dot": merge(dot),
 
 		"LSTM": {(*use).recurrent, cellWeights}, "GRU": {(*use).recurrent, cellWeights}, "SimpleRNN": {(*use).recurrent, cellWeights},
+		"CuDNNLSTM": {(*use).recurrent, always(3)}, "CuDNNGRU": {(*use).recurrent, always(3)},
 		"RNN": {run: (*use).recurrent}, "Bidirectional": {run: (*use).bidirectional},
 		"LSTMCell": {(*use).alone, cellWeights}, "GRUCell": {(*use).alone, cellWeights}, "SimpleRNNCell": {(*use).alone, cellWeights},
 		"StackedRNNCells": {run: (*use).alone},
@@ -108,6 +109,8 @@ func unmasked(f single) func(*use) ([]value, error) {
 }
 
 func same(_ *use, x *lower.Tensor) (*lower.Tensor, error) { return x, nil }
+
+func always(n int) func(*config) (int, int) { return func(*config) (int, int) { return n, 0 } }
 
 // kernel is a matrix and a bias.
 func kernel(c *config) (int, int) {

@@ -6,15 +6,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand"
 	"os"
 	"path/filepath"
 	memory "runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/recur-go/recur/quant"
 	"github.com/recur-go/recur/tools/internal/hdf5/hdf5test"
 	"github.com/recur-go/recur/tools/internal/lower"
 	"github.com/recur-go/recur/tools/internal/npy"
@@ -458,23 +461,45 @@ func TestHostile(t *testing.T) {
 	for i := range 4000 {
 		layer.Attrs[fmt.Sprint("weight_names", i)] = []string{}
 	}
+	many := func(input, layer string, n int) []byte {
+		layers := strings.TrimSuffix(strings.Repeat(layer+",", n), ",")
+		return h5(`{"class_name":"Sequential","config":[{"class_name":"InputLayer","config":{"batch_input_shape":`+input+`}},`+layers+`]}`, nil)
+	}
+	thrice := `{"class_name":"ReLU","config":{}}`
+	for i := range maxNesting - 2 {
+		thrice = fmt.Sprintf(`{"class_name":"Functional","name":"m","config":{"name":"m","layers":[
+			{"class_name":"InputLayer","name":"in","config":{"name":"in","batch_shape":[null,3,%d]}},%s],
+			"input_layers":["in",0,0],"output_layers":["m",2,0]}}`, 2+i%2, strings.TrimSuffix(thrice, "}")+
+			`,"name":"m","inbound_nodes":[[["in",0,0]],[["m",0,0]],[["m",1,0]]]}`)
+	}
 	for name, b := range map[string][]byte{
 		"parts":       hdf5test.Encode(parts),
+		"softmax":     many(`[null,512,1024]`, `{"class_name":"Softmax","config":{"axis":1}}`, 99),
+		"pool":        many(`[null,512,1024]`, `{"class_name":"MaxPooling1D","config":{"strides":1,"padding":"same"}}`, 99),
+		"pad":         many(`[null,16,16]`, `{"class_name":"ZeroPadding1D","config":{"padding":60000}}`, 99),
+		"repeat":      many(`[null,1024]`, `{"class_name":"RepeatVector","config":{"n":65536}}`, 1),
+		"gelu":        many(`[null,32,32]`, `{"class_name":"Activation","config":{"activation":"gelu"}}`, 4000),
+		"thrice":      h5(thrice, nil),
 		"deep":        h5(`{"class_name":"Sequential","config":[`+nested+`]}`, []entry{one}),
 		"many layers": h5(`{"class_name":"Sequential","config":[{}`+strings.Repeat(",{}", 1<<20)+`]}`, []entry{one}),
 		"shared":      hdf5test.Encode(again),
 		"cut":         shared[:len(shared)-100],
 	} {
-		var before, after memory.MemStats
-		memory.ReadMemStats(&before)
-		start := time.Now()
-		_, err := convert(t, b, make([]float32, 512))
-		took := time.Since(start)
-		memory.ReadMemStats(&after)
-		if used := after.TotalAlloc - before.TotalAlloc; took > time.Second || used > 256<<20 || err == nil {
+		took, used, err := cost(b)
+		if took > time.Second || used > 256<<20 || err == nil {
 			t.Errorf("%s: %v, took %v and %d MB", name, err, took, used>>20)
 		}
 	}
+}
+
+func cost(b []byte) (took time.Duration, bytes uint64, err error) {
+	var before, after memory.MemStats
+	memory.ReadMemStats(&before)
+	start := clock()
+	_, err = build(b, Options{})
+	took = clock() - start
+	memory.ReadMemStats(&after)
+	return took, after.TotalAlloc - before.TotalAlloc, err
 }
 
 // TestPublished holds trained models as published against float64 outputs, within 1e-4 of their spread.
@@ -559,9 +584,149 @@ func FuzzRead(f *testing.F) {
 	entries := []entry{flat("Dense", `"units":2,"activation":"softmax"`, "dense", w...)}
 	f.Add(h5(configOf(input, entries), entries))
 	f.Add(archive(configOf(input, entries), entries, `\`))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if m, err := Read(b); err == nil {
-			Import(m, Options{})
+	for _, name := range []string{"cells_two_way", "nested_shared", "distributed_conv"} {
+		for _, b := range golden(f, "keras3")[name].files {
+			f.Add(b)
 		}
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		inTime(t, func() {
+			if m, err := Read(b); err == nil {
+				Import(m, Options{})
+			}
+		})
 	})
+}
+
+// inTime fails if f takes longer than a hostile file may.
+func inTime(t *testing.T, f func()) {
+	start := clock()
+	f()
+	if took := clock() - start; took > 2*time.Second {
+		t.Errorf("took %v", took)
+	}
+}
+
+// FuzzImport is of configs in which something is replaced, with the weights of the model that they are of.
+func FuzzImport(f *testing.F) {
+	cases := golden(f, "keras2")
+	var files [][]byte
+	var configs []string
+	for i, name := range slices.Sorted(maps.Keys(cases)) {
+		b := cases[name].files["h5"]
+		root, err := openHDF5(b)
+		if err != nil {
+			f.Fatal(err)
+		}
+		text, err := root.Attr("model_config")
+		if err != nil {
+			f.Fatal(err)
+		}
+		files, configs = append(files, b), append(configs, text[0])
+		f.Add(uint16(i), int64(i))
+	}
+	f.Fuzz(func(t *testing.T, k uint16, seed int64) {
+		k %= uint16(len(files))
+		config := mutated(t, configs[k], seed)
+		inTime(t, func() {
+			m, err := modelOf(files[k], config)
+			if err != nil {
+				return
+			}
+			if g, err := Import(m, Options{}); err == nil {
+				quant.Build(g, quant.Options{})
+			}
+		})
+	})
+}
+
+// modelOf is a model of another config than that in the file.
+func modelOf(b, config []byte) (*Model, error) {
+	top, err := parseModel(config)
+	if err != nil {
+		return nil, err
+	}
+	root, err := openHDF5(b)
+	if err != nil {
+		return nil, err
+	}
+	group, err := root.Child("model_weights")
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range top.graph.layers {
+		all, err := layerWeights(group, l.name)
+		if err != nil {
+			return nil, err
+		}
+		l.deal(all)
+	}
+	return &Model{version: "2", top: top, size: 1 << 16}, nil
+}
+
+// mutated replaces, repeats or removes some parts of a JSON text.
+func mutated(t *testing.T, text string, seed int64) []byte {
+	var v any
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		t.Fatal(err)
+	}
+	rnd := rand.New(rand.NewSource(seed))
+	var all []any // what may stand in for a part
+	var collect func(v any)
+	collect = func(v any) {
+		all = append(all, v)
+		switch v := v.(type) {
+		case []any:
+			for _, x := range v {
+				collect(x)
+			}
+		case map[string]any:
+			for _, k := range slices.Sorted(maps.Keys(v)) {
+				collect(v[k])
+			}
+		}
+	}
+	collect(v)
+	for _, n := range []float64{0, 1, -1, 2, 3, 5, 7, 64, 1 << 16, 1 << 24, 1 << 31, 1 << 53, 0.5} {
+		all = append(all, n, []any{n}, []any{n, n})
+	}
+	all = append(all, nil, true, false, "", "same", "causal", "channels_first", "concat", []any{}, map[string]any{})
+	var change func(v any) any
+	change = func(v any) any {
+		if rnd.Intn(3) > 0 {
+			switch v := v.(type) {
+			case []any:
+				if len(v) > 0 {
+					i := rnd.Intn(len(v))
+					out := slices.Clone(v)
+					out[i] = change(v[i])
+					return out
+				}
+			case map[string]any:
+				if keys := slices.Sorted(maps.Keys(v)); len(keys) > 0 {
+					k := keys[rnd.Intn(len(keys))]
+					out := maps.Clone(v)
+					out[k] = change(v[k])
+					return out
+				}
+			}
+		}
+		switch v := v.(type) {
+		case []any:
+			if n := len(v); n > 0 && rnd.Intn(2) == 0 {
+				return append(slices.Clone(v), v[rnd.Intn(n)])
+			}
+		case float64:
+			return []any{v + 1, v - 1, -v, v * 2, 0.0}[rnd.Intn(5)]
+		}
+		return all[rnd.Intn(len(all))]
+	}
+	for range 1 + rnd.Intn(4) {
+		v = change(v)
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }

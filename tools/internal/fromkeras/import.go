@@ -215,8 +215,8 @@ func (g *graph) reach(outputs []ref) (inputs []*layer, err error) {
 	return inputs, nil
 }
 
-// budget bounds the elements that layers handle.
-const budget = 1 << 27
+// budget bounds the elements that layers handle: some for what an input and its layers hold, and all weights a few times over.
+func (p *program) budget() int64 { return 1<<22 + 8*int64(p.size) }
 
 // reading is how the axes of an input are taken.
 type reading struct {
@@ -248,6 +248,9 @@ func (p *program) lower() (*quant.Graph, error) {
 		if progress >= furthest {
 			best, furthest = err, progress
 		}
+		if errors.Is(err, lower.ErrLarge) {
+			break
+		}
 	}
 	var u *lower.Unsupported
 	if len(tries) == 0 || p.shape[0] < 0 && errors.As(best, &u) {
@@ -275,7 +278,7 @@ func (p *program) trace(r reading) (*quant.Graph, int, error) {
 			sizes[1], roles[1] = r.steps, lower.Time
 		}
 	}
-	tr, x, err := lower.NewTracer(sizes, roles, budget)
+	tr, x, err := lower.NewTracer(sizes, roles, p.budget())
 	if err != nil {
 		return nil, 0, fmt.Errorf("input %q: %w", p.input.name, err)
 	}

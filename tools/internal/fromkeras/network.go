@@ -25,12 +25,10 @@ type network struct {
 // maxCalls bounds the calls of layers, which models within models multiply.
 const maxCalls = 1 << 13
 
-// three reports whether the model is of Keras 3.
-func (n *network) three() (bool, error) {
-	if n.version == "" {
-		return false, errors.New("the file does not say of which version of Keras it is")
-	}
-	return n.version[0] >= '3' && n.version[0] <= '9', nil
+// keras is the version of Keras, 0 where the file does not say.
+func (n *network) keras() (major, minor int) {
+	fmt.Sscanf(n.version, "%d.%d", &major, &minor)
+	return major, minor
 }
 
 // frame is a model that is being traced.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/recur-go/recur/kernels"
 	"github.com/recur-go/recur/quant"
@@ -12,7 +13,7 @@ import (
 )
 
 var kinds = map[string]format.Kind{"LSTM": format.LSTM, "GRU": format.GRU, "SimpleRNN": format.RNN,
-	"LSTMCell": format.LSTM, "GRUCell": format.GRU, "SimpleRNNCell": format.RNN}
+	"LSTMCell": format.LSTM, "GRUCell": format.GRU, "SimpleRNNCell": format.RNN, "CuDNNLSTM": format.LSTM, "CuDNNGRU": format.GRU}
 
 func (u *use) alone() ([]value, error) { return nil, unsupported("a cell outside of an RNN layer") }
 
@@ -78,8 +79,8 @@ func (u *use) sweep(l *layer, initial []value, flipped bool) (*swept, error) {
 		return nil, unsupported("%s is not supported in two directions", l.class)
 	case x.t.Rank() != 3:
 		return nil, fmt.Errorf("an input of %d dimensions, not [batch, time, channels]", x.t.Rank())
-	case c.TimeMajor || c.ZeroOutputForMask && x.keep != nil:
-		return nil, unsupported("time_major and zero_output_for_mask are not supported")
+	case c.TimeMajor || c.ZeroOutputForMask && x.keep != nil && !c.ReturnSequences:
+		return nil, unsupported("time_major, and zero_output_for_mask without return_sequences, are not supported")
 	case c.Stateful && c.GoBackwards && u.timed:
 		return nil, unsupported("a stateful layer that runs backwards")
 	}
@@ -111,10 +112,24 @@ func (u *use) sweep(l *layer, initial []value, flipped bool) (*swept, error) {
 	if len(initial) > 0 {
 		return nil, fmt.Errorf("%d initial states too many", len(initial))
 	}
+	if c.ReturnSequences && c.ZeroOutputForMask && x.keep != nil {
+		if out.y, err = u.masked(out.y, x.keep); err != nil {
+			return nil, err
+		}
+	}
 	if c.ReturnSequences && flipped {
 		out.y, err = u.flip(out.y)
 	}
 	return out, err
+}
+
+// masked makes steps zero that do not count.
+func (u *use) masked(y, keep *lower.Tensor) (*lower.Tensor, error) {
+	keep, err := u.tr.Unsqueeze(keep, []int64{2})
+	if err != nil {
+		return nil, err
+	}
+	return u.tr.Binary(lower.Mul, y, keep)
 }
 
 // flip reverses time.
@@ -354,6 +369,12 @@ func (u *use) bidirectional() ([]value, error) {
 	if len(initial)%2 != 0 || c.ReturnSequences != backward.config.ReturnSequences || c.GoBackwards == backward.config.GoBackwards {
 		return nil, unsupported("directions that differ are not supported")
 	}
+	if u.in[0].keep != nil && c.ReturnSequences {
+		if u.holds() {
+			return nil, unsupported("masked steps in two directions, which this version of Keras does not make zero")
+		}
+		forward.config.ZeroOutputForMask, backward.config.ZeroOutputForMask = true, true
+	}
 	f, err := u.sweep(forward, initial[:len(initial)/2], c.GoBackwards)
 	if err != nil {
 		return nil, err
@@ -372,6 +393,13 @@ func (u *use) bidirectional() ([]value, error) {
 	}
 	both := swept{y, append(f.states, b.states...)}
 	return both.values(c, u.in[0].keep), nil
+}
+
+// holds reports whether the version of Keras is one of its own before 2.4, not TensorFlow's, in which two-way layers repeat the output at
+// masked steps.
+func (n *network) holds() bool {
+	major, minor := n.keras()
+	return !strings.HasSuffix(n.version, "-tf") && (major < 2 || major == 2 && minor < 4)
 }
 
 // merge joins the outputs of two directions.
@@ -397,11 +425,15 @@ func (u *use) cell(l *layer, x *lower.Tensor) (op quant.Op, err error) {
 	if c.Units < 1 || c.Units > maxUnits {
 		return op, fmt.Errorf("%d units", c.Units)
 	}
-	if err := u.functions(c, &op); err != nil {
-		return op, err
-	}
 	in, err := size(x, 2)
 	if err != nil {
+		return op, err
+	}
+	if strings.HasPrefix(l.class, "CuDNN") {
+		err := u.cuDNN(l, &op, in)
+		return op, err
+	}
+	if err := u.functions(c, &op); err != nil {
 		return op, err
 	}
 	rows := (&format.Op{Kind: op.Kind}).Gates() * c.Units
@@ -425,13 +457,49 @@ func (u *use) cell(l *layer, x *lower.Tensor) (op quant.Op, err error) {
 		op.B = v[2][:rows:rows]
 	}
 	if len(v) > 2 && after {
-		op.B, op.BH = slices.Clone(op.B), slices.Clone(v[2][rows:])
-		for i := range 2 * c.Units {
-			op.B[i] += op.BH[i]
-			op.BH[i] = 0
-		}
+		op.B, op.BH = apart(v[2][:rows], v[2][rows:])
 	}
 	return op, nil
+}
+
+// apart are the two biases of a GRU that resets after the product, of which the reset gate multiplies one part only.
+func apart(input, hidden []float32) (b, bh []float32) {
+	b, bh = slices.Clone(input), slices.Clone(hidden)
+	for i := range len(b) / 3 * 2 {
+		b[i] += bh[i]
+		bh[i] = 0
+	}
+	return b, bh
+}
+
+// cuDNN takes the weights of a layer for GPUs of Keras 2.1: for each gate a matrix of a row for each unit, whatever the shape says, and two
+// biases.
+func (u *use) cuDNN(l *layer, op *quant.Op, in int) error {
+	h, gates := op.Hidden, (&format.Op{Kind: op.Kind}).Gates()
+	rows := gates * h
+	v, err := u.take(l, []int{in, rows}, []int{h, rows}, []int{2 * rows})
+	if err != nil {
+		return err
+	}
+	for g := range gates {
+		for i := range in {
+			op.W = append(op.W, v[0][i*rows+g*h:][:h]...)
+		}
+		for i := range h {
+			op.U = append(op.U, v[1][i*rows+g*h:][:h]...)
+		}
+	}
+	op.B, op.BH = v[2][:rows:rows], v[2][rows:]
+	if op.Kind == format.GRU {
+		op.B, op.BH = apart(op.B, op.BH)
+		return nil
+	}
+	op.B = slices.Clone(op.B)
+	for i, b := range op.BH {
+		op.B[i] += b
+	}
+	op.BH = nil
+	return nil
 }
 
 // functions sets the activations of a cell, unless they are the usual ones.

@@ -272,10 +272,13 @@ func refs(c []Chan) []format.Ref {
 	return out
 }
 
+// ErrLarge is the error of a network that needs more than the budget.
+var ErrLarge = &Unsupported{"the model's tensors grow too large while it is traced"}
+
 // spend takes n elements from the budget.
 func (tr *Tracer) spend(n int64) error {
 	if n < 0 || tr.budget < n {
-		return unsupported("the model's tensors grow too large while it is traced")
+		return ErrLarge
 	}
 	tr.budget -= n
 	return nil

@@ -366,7 +366,8 @@ func (m PadMode) source(p, n int) int {
 func (tr *Tracer) takeOr(t *Tensor, ax int, positions []int, value float32) (*Tensor, error) {
 	n, _ := t.axes[ax].count()
 	outer, inner := t.extent(0, ax), t.extent(ax+1, len(t.axes))
-	if err := tr.spend(int64(outer) * int64(len(positions)) * int64(inner)); err != nil {
+	total := int64(outer) * int64(len(positions)) * int64(inner)
+	if err := tr.spend(total); err != nil {
 		return nil, err
 	}
 	var fill []Chan
@@ -377,6 +378,11 @@ func (tr *Tracer) takeOr(t *Tensor, ax int, positions []int, value float32) (*Te
 		}
 	}
 	out := &Tensor{axes: slices.Clone(t.axes)}
+	if t.Computed() {
+		out.c = make([]Chan, 0, total)
+	} else {
+		out.f = make([]float32, 0, total)
+	}
 	out.axes[ax] = denseAxis(len(positions))
 	for o := range outer {
 		for _, p := range positions {

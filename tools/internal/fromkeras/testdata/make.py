@@ -78,6 +78,27 @@ def rnn_cases():
     yield "two_way_initial", keras.Model(x, y)
 
 
+def cudnn_cases():
+    """Layers of GPUs, which models of Keras 2.1 have; what they compute is taken from the usual layers with the weights converted."""
+    if THREE:
+        return
+    old = __import__("tensorflow").compat.v1.keras.layers
+    yield "cudnn_lstm", S([I((6, 3)), old.CuDNNLSTM(4, return_sequences=True)])
+    yield "cudnn_gru", S([I((6, 3)), old.CuDNNGRU(4, go_backwards=True)])
+    yield "cudnn_two_way", S([I((6, 3)), L.Bidirectional(old.CuDNNLSTM(4))])
+
+
+def on_cpu(name, model):
+    if not name.startswith("cudnn"):
+        return model
+    from keras.src.saving.legacy.hdf5_format import preprocess_weights_for_loading
+    usual = {"cudnn_lstm": lambda: L.LSTM(4, return_sequences=True), "cudnn_gru": lambda: L.GRU(4, go_backwards=True, reset_after=True),
+             "cudnn_two_way": lambda: L.Bidirectional(L.LSTM(4))}[name]
+    same = S([I((6, 3)), usual()])
+    same.layers[0].set_weights(preprocess_weights_for_loading(same.layers[0], model.layers[0].get_weights(), "2"))
+    return same
+
+
 def static_cases():
     lstm = lambda: [L.LSTM(4), L.Dense(2)]
     yield "conv1d_valid", S([I((12, 3)), L.Conv1D(4, 3, activation="relu"), L.MaxPooling1D(2), L.LSTM(4), L.Dense(2, activation="softmax")])
@@ -199,6 +220,10 @@ def functional_cases():
     yield "masked", S([I((6, 3)), L.Masking(0.0), L.LSTM(4, return_sequences=True), L.Dropout(0.1), L.GRU(3), L.Dense(2)])
     yield "masked_last", S([I((6, 3)), L.Masking(-1.0), L.LSTM(4), L.Dense(2)])
     yield "masked_two_way", S([I((6, 3)), L.Masking(0.0), L.Bidirectional(L.LSTM(4)), L.Dense(2)])
+    yield "masked_two_way_sequence", S([I((6, 3)), L.Masking(0.0), L.Bidirectional(L.GRU(4, return_sequences=True)),
+                                        L.Bidirectional(L.LSTM(3)), L.Dense(2)])
+    yield "masked_zero", S([I((6, 3)), L.Masking(0.0), L.LSTM(4, return_sequences=True, zero_output_for_mask=True), L.Dense(2)])
+    yield "masked_cells", S([I((6, 3)), L.Masking(0.0), L.RNN([L.LSTMCell(4), L.GRUCell(3)], return_sequences=True), L.Dense(2)])
     yield "masked_flatten", S([I((6, 3)), L.Masking(0.0), L.LSTM(4, return_sequences=True), L.TimeDistributed(L.Dense(2)), L.Flatten()])
     yield "masked_mean", S([I((6, 3)), L.Masking(0.0), L.LSTM(4, return_sequences=True), L.GlobalAveragePooling1D()])
     x = I((6, 3))
@@ -285,7 +310,7 @@ BOTH = ["nested", "two_way", "cell", "distributed", "shared", "stacked", "statef
 def main():
     rng = np.random.default_rng(1)
     files = {}
-    for source in [rnn_cases, static_cases, functional_cases, step_cases]:
+    for source in [rnn_cases, cudnn_cases, static_cases, functional_cases, step_cases]:
         for name, model in source():
             randomise(model, rng)
             steps = source == step_cases
@@ -294,7 +319,7 @@ def main():
             if "masked" in name:
                 value = -1.0 if name == "masked_last" else 0.0
                 x[0][0, 2:], x[0][1, :2], x[0][2, 1] = value, value, value
-            y = stepped(name, model, x[0]) if steps else infer(model, x if len(x) > 1 else x[0])
+            y = stepped(name, model, x[0]) if steps else infer(on_cpu(name, model), x if len(x) > 1 else x[0])
             if hasattr(model, "reset_states"):
                 model.reset_states()
             both = any(name.startswith(b) for b in BOTH)
