@@ -385,6 +385,9 @@ func (p *program) describe(g *quant.Graph, l Layout) {
 	for i := range g.Input.Channels {
 		g.Input.Channels[i].Name = fmt.Sprintf("x%d", i)
 	}
+	if low, high, ok := p.main.Tensors[p.input].Range(); ok && low < high {
+		g.Range = slices.Repeat([]float32{max(-low, high)}, g.Values[0].Width)
+	}
 	g.Meta = append(g.Meta, format.Pair{Key: "producer", Value: "TensorFlow Lite"})
 	var states []string
 	for in, out := range l.States {

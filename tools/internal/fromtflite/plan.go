@@ -236,12 +236,19 @@ func quantized(t *tflite.Tensor) bool {
 // maxComputed bounds what the shapes of computed tensors add to the budget, since no bytes stand behind them.
 const maxComputed = 1 << 24
 
-// count says how often variables are used, and what may be spent: every tensor may be rearranged a few times.
+// usualTurns is how often the body of a loop may run at no harm to the budget.
+const usualTurns = 128
+
+// count says how often variables are used, and what may be spent: every tensor may be rearranged a few times, in every turn of a loop.
 func (p *program) count() {
 	p.uses = map[*tflite.Tensor]int{}
 	p.budget = 1 << 21
 	computed := int64(0)
-	for _, g := range p.model.Subgraphs {
+	for i, g := range p.model.Subgraphs {
+		times := int64(16)
+		if i > 0 {
+			times *= usualTurns
+		}
 		for _, t := range g.Tensors {
 			n := t.Count()
 			if b := int64(len(p.model.Data(t))); b > 0 {
@@ -249,7 +256,7 @@ func (p *program) count() {
 			} else if n < 0 || n > maxComputed {
 				computed += maxComputed
 			} else {
-				computed += 16 * n
+				computed += times * n
 			}
 		}
 		for _, o := range g.Operators {

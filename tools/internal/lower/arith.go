@@ -540,9 +540,6 @@ func (tr *Tracer) Dense(t *Tensor, w []float32, outputs int, bias []float32) (*T
 	if outputs <= 0 || inputs == 0 || outputs > maxWidth || t.len()/inputs*outputs > maxWidth || len(w) != inputs*outputs || bias != nil && len(bias) != outputs {
 		return nil, unsupported("a matrix of %d weights from %d to %d channels", len(w), inputs, outputs)
 	}
-	if err := tr.spend(int64(len(w))); err != nil {
-		return nil, err
-	}
 	axes := slices.Clone(t.axes)
 	axes[last] = denseAxis(outputs)
 	if !t.Computed() {
@@ -556,6 +553,11 @@ func (tr *Tracer) Dense(t *Tensor, w []float32, outputs int, bias []float32) (*T
 		op.Dims = []int32{int32(n)}
 	} else {
 		sorted, pos := canonical(in)
+		if !slices.IsSorted(pos) {
+			if err := tr.spend(int64(len(w))); err != nil {
+				return nil, err
+			}
+		}
 		in, op.W = sorted, columns(w, inputs, pos)
 	}
 	out := tr.emit(op, in, len(in)/inputs*outputs, tr.perStep(in))

@@ -1,6 +1,7 @@
 package lower
 
 import (
+	"encoding/binary"
 	"slices"
 
 	"github.com/recur-go/recur/quant"
@@ -73,6 +74,7 @@ type recogniser struct {
 	next   map[Chan]Chan // of a channel that a state is set to, the channel of the state
 	blocks map[[2]int][]Chan
 	found  []*written
+	shared []*matrices
 }
 
 // written is a cell written out.
@@ -375,53 +377,98 @@ func (r *recogniser) weights(w *written, gates [][]sum, hidden [][]sum) bool {
 	if inputs == 0 || len(column) != units+inputs {
 		return false
 	}
-	n := len(gates) * units
-	if r.tr.spend(int64(n)*int64(inputs+units)) != nil {
+	m, ok := r.matrices(gates, hidden, column, inputs, units)
+	if !ok {
 		return false
 	}
 	op := &w.op
-	op.W, op.U, op.B = make([]float32, n*inputs), make([]float32, n*units), make([]float32, n)
-	add := func(at int, s sum) bool {
-		for _, row := range s.rows {
-			for i, c := range row.input {
-				k, ok := column[c]
-				v := row.op.W[row.row*len(row.input)+i]
-				switch {
-				case !ok:
-					return false
-				case k < 0:
-					op.W[at*inputs-1-k] += v
-				default:
-					op.U[at*units+k] += v
+	op.W, op.U, op.B = m.w, m.u, biases(gates, units)
+	if hidden != nil {
+		op.BH = biases(hidden, units)
+	}
+	return true
+}
+
+// biases are the constants of sums, zero of those that are missing.
+func biases(gates [][]sum, units int) []float32 {
+	b := make([]float32, len(gates)*units)
+	for g := range gates {
+		for u, s := range gates[g] {
+			b[g*units+u] = float32(s.bias)
+		}
+	}
+	return b
+}
+
+// matrices are those of a cell, with the parts that they are made from. The steps of a recurrence share them.
+type matrices struct {
+	parts []part
+	w, u  []float32
+}
+
+// part is a row of a dense operation that goes into row at of a matrix, to the columns that its inputs have.
+type part struct {
+	at, row int
+	from    *float32 // the operation's matrix
+	columns string
+}
+
+func (r *recogniser) matrices(gates, hidden [][]sum, column map[Chan]int, inputs, units int) (*matrices, bool) {
+	m := &matrices{}
+	var rows []row
+	known := map[*Chan]string{} // the columns of a list of inputs
+	for _, list := range [][][]sum{gates, hidden} {
+		for g := range list {
+			for u, s := range list[g] {
+				for _, row := range s.rows {
+					columns, ok := known[&row.input[0]]
+					if !ok {
+						if columns, ok = columnsOf(row.input, column); !ok {
+							return nil, false
+						}
+						known[&row.input[0]] = columns
+					}
+					m.parts = append(m.parts, part{g*units + u, row.row, &row.op.W[0], columns})
+					rows = append(rows, row)
 				}
 			}
 		}
-		return true
 	}
-	for g := range gates {
-		for u, s := range gates[g] {
-			if !add(g*units+u, s) {
-				return false
-			}
-			op.B[g*units+u] = float32(s.bias)
+	for _, other := range r.shared {
+		if slices.Equal(other.parts, m.parts) {
+			return other, true
 		}
 	}
-	if hidden == nil {
-		return true
+	n := len(gates) * units
+	if r.tr.spend(int64(n)*int64(inputs+units)) != nil {
+		return nil, false
 	}
-	op.BH = make([]float32, n)
-	for g := range hidden {
-		for u, s := range hidden[g] {
-			if len(s.rows) == 0 {
-				continue
+	m.w, m.u = make([]float32, n*inputs), make([]float32, n*units)
+	for i, p := range m.parts {
+		for k, c := range rows[i].input {
+			v := rows[i].op.W[p.row*len(rows[i].input)+k]
+			if col := column[c]; col < 0 {
+				m.w[p.at*inputs-1-col] += v
+			} else {
+				m.u[p.at*units+col] += v
 			}
-			if !add(g*units+u, s) {
-				return false
-			}
-			op.BH[g*units+u] = float32(s.bias)
 		}
 	}
-	return true
+	r.shared = append(r.shared, m)
+	return m, true
+}
+
+// columnsOf says which columns inputs have; ok is false if one has none.
+func columnsOf(input []Chan, column map[Chan]int) (columns string, ok bool) {
+	b := make([]byte, 0, 4*len(input))
+	for _, c := range input {
+		k, ok := column[c]
+		if !ok {
+			return "", false
+		}
+		b = binary.LittleEndian.AppendUint32(b, uint32(k))
+	}
+	return string(b), true
 }
 
 // grus finds h' = (1-z) n + z h, or n + z (h - n), with n = tanh(x_n + σ(r) u_n), among the channels of a sum.
