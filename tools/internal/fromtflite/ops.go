@@ -37,6 +37,7 @@ func init() {
 		"RNN":                          {inputs: 1, run: rnn, recurs: true},
 		"UNIDIRECTIONAL_SEQUENCE_RNN":  {inputs: 1, run: sequenceRNN, recurs: true},
 		"BIDIRECTIONAL_SEQUENCE_RNN":   {inputs: 1, run: bidirectionalRNN, recurs: true},
+		"SVDF":                         {inputs: 1, run: svdf},
 
 		"FULLY_CONNECTED":   {inputs: 2, run: fullyConnected},
 		"BATCH_MATMUL":      {inputs: 2, run: batchMatMul},
@@ -228,6 +229,9 @@ func fakeQuant(c *call) ([]*lower.Tensor, error) {
 
 // activate applies what an operator is fused with.
 func (c *call) activate(t *lower.Tensor, err error, a tflite.Activation) ([]*lower.Tensor, error) {
+	if err == nil && a == tflite.Tanh {
+		err = unsupported("a fused tanh, which the reference kernels leave out")
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -491,6 +495,21 @@ func (h *chain) dense(w []float32, outputs int, bias []float32) *chain {
 func (h *chain) scale(scale, shift []float32) *chain {
 	if h.err == nil {
 		h.t, h.err = h.tr.Scale(h.t, scale, scaled(shift, 1, len(scale)))
+	}
+	return h
+}
+
+// sum adds up the last axis.
+func (h *chain) sum() *chain {
+	if h.err == nil {
+		h.t, h.err = h.tr.Reduce(lower.ReduceSum, h.t, []int{h.t.Rank() - 1}, false)
+	}
+	return h
+}
+
+func (h *chain) reshape(dims ...int64) *chain {
+	if h.err == nil {
+		h.t, h.err = h.tr.Reshape(h.t, polys(dims), true)
 	}
 	return h
 }

@@ -3,6 +3,7 @@ package fromtflite
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -233,17 +234,17 @@ func quantized(t *tflite.Tensor) bool {
 	return t.Type.Integer() && t.Quantization != nil && len(t.Quantization.Scale) > 0
 }
 
-// maxComputed bounds what the shapes of computed tensors add to the budget, since no bytes stand behind them.
-const maxComputed = 1 << 24
-
-// usualTurns is how often the body of a loop may run at no harm to the budget.
-const usualTurns = 128
+// What the shapes of computed tensors may add to the budget: little where no bytes of constants stand behind them.
+const (
+	maxComputed = 1 << 22
+	perConstant = 64
+	usualTurns  = 128 // how often the body of a loop may run at no harm to the budget
+)
 
 // count says how often variables are used, and what may be spent: every tensor may be rearranged a few times, in every turn of a loop.
 func (p *program) count() {
 	p.uses = map[*tflite.Tensor]int{}
-	p.budget = 1 << 21
-	computed := int64(0)
+	constants, computed := int64(0), int64(0)
 	for i, g := range p.model.Subgraphs {
 		times := int64(16)
 		if i > 0 {
@@ -252,9 +253,9 @@ func (p *program) count() {
 		for _, t := range g.Tensors {
 			n := t.Count()
 			if b := int64(len(p.model.Data(t))); b > 0 {
-				p.budget += 16 * min(max(n, 0), 2*b)
-			} else if n < 0 || n > maxComputed {
-				computed += maxComputed
+				constants += min(max(n, 0), 2*b)
+			} else if n < 0 || n > math.MaxInt32 {
+				computed += math.MaxInt32
 			} else {
 				computed += times * n
 			}
@@ -267,7 +268,7 @@ func (p *program) count() {
 			}
 		}
 	}
-	p.budget += min(computed, maxComputed)
+	p.budget = 1<<21 + 16*constants + min(computed, maxComputed+perConstant*constants)
 }
 
 // wrap says which operator an error belongs to.

@@ -354,3 +354,77 @@ func (c *call) plainStep(x, h *lower.Tensor, w, u, bias []float32, units int, a 
 	}
 	return z, []*lower.Tensor{z}, err
 }
+
+// svdf is one step of a layer whose filters see what they made of the last steps: y = f(sum of the filters of a unit, each the product of its
+// weights over time with its memory, + b). The inputs are x, weights [filters, channels], weights over time [filters, steps], bias, memory.
+func svdf(c *call) ([]*lower.Tensor, error) {
+	o := options[tflite.SVDFOptions](c)
+	w, filters, _, err := c.matrix(1, 0, 0)
+	if err != nil {
+		return nil, err
+	}
+	overTime, _, steps, err := c.matrix(2, filters, 0)
+	switch {
+	case err != nil:
+		return nil, err
+	case w == nil || overTime == nil:
+		return nil, errors.New("weights are missing")
+	case o.Rank < 1 || filters%int(o.Rank) != 0:
+		return nil, fmt.Errorf("%d filters of rank %d", filters, o.Rank)
+	case c.in[0].Rank() != 2:
+		return nil, fmt.Errorf("an input of %d dimensions, not 2", c.in[0].Rank())
+	case c.steps():
+		return nil, unsupported("a layer of one step a run where the session steps through time")
+	}
+	units := filters / int(o.Rank)
+	bias, err := c.vector(3, units)
+	if err != nil {
+		return nil, err
+	}
+	memory, err := c.memory(w, filters, steps)
+	if err != nil {
+		return nil, err
+	}
+	weights, err := c.tr.Floats([]int64{int64(filters), int64(steps)}, overTime)
+	if err != nil {
+		return nil, err
+	}
+	h := c.from(memory).op(lower.Mul, weights).sum().reshape(-1, int64(units), int64(o.Rank)).sum()
+	if bias != nil {
+		h.scale(slices.Repeat([]float32{1}, units), bias)
+	}
+	return h.activate(o.Activation).done()
+}
+
+// memory drops what the filters made of the oldest step, and adds what they make of the new one: [batch, filters, steps].
+func (c *call) memory(w []float32, filters, steps int) (*lower.Tensor, error) {
+	v, _, err := c.kept(4)
+	if err != nil {
+		return nil, err
+	}
+	x, err := c.tr.Unsqueeze(c.in[0], []int64{0})
+	if err != nil {
+		return nil, err
+	}
+	rows, err := batch(x)
+	if err != nil {
+		return nil, err
+	}
+	old, err := c.read(v, []int64{rows, int64(filters), int64(steps)})
+	if err != nil {
+		return nil, err
+	}
+	if old, err = c.tr.Slice(old, 2, lower.Int(1), lower.Int(int64(steps)), lower.Int(1)); err != nil {
+		return nil, err
+	}
+	now := c.from(c.in[0]).dense(w, filters, nil)
+	if now.err != nil {
+		return nil, now.err
+	}
+	fresh, err := c.tr.Unsqueeze(now.t, []int64{2})
+	if err != nil {
+		return nil, err
+	}
+	v.now, err = c.tr.Concat([]*lower.Tensor{old, fresh}, 2)
+	return v.now, err
+}

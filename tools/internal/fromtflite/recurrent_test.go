@@ -539,3 +539,34 @@ func TestRecurrentRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestSVDF(t *testing.T) {
+	const inputs, units, rank, steps = 3, 2, 2, 4
+	const filters = units * rank
+	r := seeded(12)
+	w, overTime, bias := r.vector(filters*inputs), r.vector(filters*steps), r.vector(units)
+	b := tflitetest.New()
+	x, y := b.Input("x", 1, inputs), b.Float("y")
+	b.Op("SVDF", &tflite.SVDFOptions{Rank: rank, Activation: tflite.Relu}, []int32{x, b.Const(w, filters, inputs), b.Const(overTime, filters, steps),
+		b.Const(bias, units), b.Variable("memory", 1, filters*steps)}, []int32{y})
+	b.Output(y)
+	var xs [][]float32
+	memory := make([][]float64, filters)
+	for f := range memory {
+		memory[f] = make([]float64, steps)
+	}
+	for range 6 {
+		xs = append(xs, r.vector(inputs))
+	}
+	for k, got := range run(t, b, Options{}, xs...) {
+		want := doubles(bias)
+		for f := range memory {
+			memory[f] = append(memory[f][1:], dot(w, f, doubles(xs[k])))
+			want[f/rank] += dot(overTime, f, memory[f])
+		}
+		for u := range want {
+			want[u] = math.Max(want[u], 0)
+		}
+		same(t, fmt.Sprint("step ", k), got, want)
+	}
+}

@@ -130,7 +130,13 @@ func (t *Tensor) dequantize(v []int64) ([]float32, error) {
 	out := make([]float32, len(v))
 	for i, x := range v {
 		k := i / inner % len(q.Scale)
-		out[i] = float32(float64(q.Scale[k]) * float64(x-q.zero(k)))
+		if x -= q.zero(k); x == 0 { // whatever the scale: a converter divides by a range of 0
+			continue
+		}
+		out[i] = float32(float64(q.Scale[k]) * float64(x))
+		if s := q.Scale[k]; !(s >= 0 && s <= math.MaxFloat32) {
+			return nil, fmt.Errorf("a scale of %v", s)
+		}
 	}
 	return out, nil
 }
@@ -152,11 +158,6 @@ func (q *Quantization) check(shape []int32) error {
 	case len(q.Scale) > 1 && (q.Dimension < 0 || int(q.Dimension) >= len(shape) || int(shape[q.Dimension]) != len(q.Scale)):
 		return fmt.Errorf("%d scales for axis %d of shape %v", len(q.Scale), q.Dimension, shape)
 	}
-	for _, s := range q.Scale {
-		if !(s >= 0 && s <= math.MaxFloat32) {
-			return fmt.Errorf("a scale of %v", s)
-		}
-	}
 	return nil
 }
 
@@ -169,7 +170,8 @@ func (t *Tensor) Range() (low, high float32, ok bool) {
 	case len(q.Scale) == 1 && q.check(t.Shape) == nil:
 		from, to, ok := limits(t.Type)
 		scale, zero := float64(q.Scale[0]), float64(q.zero(0))
-		return float32(scale * (from - zero)), float32(scale * (to - zero)), ok
+		low, high = float32(scale*(from-zero)), float32(scale*(to-zero))
+		return low, high, ok && high-low <= math.MaxFloat32
 	case len(q.Min) == 1 && len(q.Max) == 1:
 		return q.Min[0], q.Max[0], q.Min[0] <= q.Max[0]
 	}

@@ -186,6 +186,12 @@ type FullyConnectedOptions struct {
 	KeepDims   bool
 }
 
+// SVDFOptions belong to SVDF.
+type SVDFOptions struct {
+	Rank       int32
+	Activation Activation
+}
+
 // RNNOptions belong to RNN.
 type RNNOptions struct {
 	Activation Activation
@@ -330,7 +336,7 @@ type VarHandleOptions struct{ Container, Name string }
 
 // optionsByType are the members of the union of options that are read.
 var optionsByType = map[uint8]any{
-	1: Conv2DOptions{}, 2: DepthwiseConv2DOptions{}, 5: Pool2DOptions{}, 7: RNNOptions{}, 8: FullyConnectedOptions{}, 9: SoftmaxOptions{},
+	1: Conv2DOptions{}, 2: DepthwiseConv2DOptions{}, 5: Pool2DOptions{}, 6: SVDFOptions{}, 7: RNNOptions{}, 8: FullyConnectedOptions{}, 9: SoftmaxOptions{},
 	10: ConcatenationOptions{}, 11: AddOptions{}, 14: LSTMOptions{}, 16: CallOptions{}, 17: ReshapeOptions{}, 21: MulOptions{},
 	23: GatherOptions{}, 27: ReducerOptions{}, 28: SubOptions{}, 29: DivOptions{}, 30: SqueezeOptions{}, 31: SequenceRNNOptions{},
 	32: StridedSliceOptions{}, 35: SplitOptions{}, 37: CastOptions{}, 49: TransposeConvOptions{}, 55: ShapeOptions{}, 58: FakeQuantOptions{}, 59: PackOptions{},

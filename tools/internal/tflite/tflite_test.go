@@ -138,7 +138,8 @@ func TestData(t *testing.T) {
 		{"scales", Tensor{Type: Int8, Shape: []int32{3}, Quantization: per(0)}, make([]byte, 3), nil, []int64{0, 0, 0}},
 		{"axis", Tensor{Type: Int8, Shape: []int32{2}, Quantization: &Quantization{Scale: []float32{1, 1}, Dimension: 7}}, make([]byte, 2), nil, []int64{0, 0}},
 		{"zero points", Tensor{Type: Int8, Shape: []int32{2}, Quantization: per(0, 0, 0)}, make([]byte, 2), nil, []int64{0, 0}},
-		{"nan", Tensor{Type: Int8, Shape: []int32{2}, Quantization: &Quantization{Scale: []float32{float32(math.NaN())}}}, make([]byte, 2), nil, []int64{0, 0}},
+		{"nan", Tensor{Type: Int8, Shape: []int32{2}, Quantization: &Quantization{Scale: []float32{float32(math.NaN())}}}, []byte{1, 0}, nil, []int64{1, 0}},
+		{"zeros", Tensor{Type: Int8, Shape: []int32{2}, Quantization: &Quantization{Scale: []float32{float32(math.Inf(1))}, ZeroPoint: []int64{3}}}, []byte{3, 3}, []float32{0, 0}, []int64{3, 3}},
 		{"variable", Tensor{Variable: true}, make([]byte, 4), nil, nil},
 		{"string", Tensor{Type: String}, make([]byte, 4), nil, nil},
 	} {
@@ -274,14 +275,21 @@ func TestHostile(t *testing.T) {
 	shape := example()
 	shape.Model.Subgraphs[0].Tensors[0].Shape = slices.Repeat([]int32{math.MaxInt32}, 8)
 	for name, b := range map[string][]byte{"many": many(1 << 16), "many more": many(1 << 21), "claim": claim, "shape": shape.Encode()} {
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		start := time.Now()
-		_, err := Read(b)
-		walk(b)
-		took := time.Since(start)
-		runtime.ReadMemStats(&after)
-		if used := after.TotalAlloc - before.TotalAlloc; took > time.Second || used > 256<<20 {
+		took, used := time.Hour, uint64(0) // the shortest of a few, as other tests run beside this one
+		var err error
+		for range 3 {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			start := time.Now()
+			_, err = Read(b)
+			walk(b)
+			took = min(took, time.Since(start))
+			runtime.ReadMemStats(&after)
+			if used = after.TotalAlloc - before.TotalAlloc; took < time.Second {
+				break
+			}
+		}
+		if took > time.Second || used > 256<<20 {
 			t.Errorf("%s: took %v and %d MB", name, took, used>>20)
 		}
 		if strings.HasPrefix(name, "many") && (err == nil || !strings.Contains(err.Error(), "over and over")) {
