@@ -113,7 +113,7 @@ func (c *call) filters(t *lower.Tensor) ([]int, []float32, error) {
 		return nil, nil, unsupported("filters that are computed")
 	}
 	dims, v, err := c.tr.Numbers(t)
-	if err == nil && len(dims) != c.in[0].Rank() {
+	if err == nil && (len(dims) < 3 || len(dims) != c.in[0].Rank()) {
 		err = fmt.Errorf("filters of %d dimensions for an input of %d", len(dims), c.in[0].Rank())
 	}
 	return dims, v, err

@@ -262,6 +262,9 @@ func oneHot(c *call) ([]*lower.Tensor, error) {
 	if err != nil || len(depth) != 1 || !(depth[0] >= 1 && depth[0] <= maxRange) {
 		return nil, unsupported("a depth that is not one known number up to %d", maxRange)
 	}
+	if v := c.in[2].Shape(); len(v) != 1 || !v[0].Equal(lower.Int(2)) {
+		return nil, fmt.Errorf("values of shape %v", v)
+	}
 	n := int64(depth[0])
 	k := chain{c: c}
 	x := k.unsqueeze(k.float(c.in[0]), int64(ax))

@@ -92,7 +92,7 @@ func rangeOp(c *call) ([]*lower.Tensor, error) {
 		}
 		v[i] = n[0]
 	}
-	if v[2] == 0 || max(v[0], -v[0], v[1], -v[1], v[2], -v[2]) > maxRange {
+	if v[2] == 0 || max(v[0], v[1], v[2]) > maxRange || min(v[0], v[1], v[2]) < -maxRange {
 		return nil, unsupported("a range from %d to %d by %d", v[0], v[1], v[2])
 	}
 	count := max((v[1]-v[0])/v[2], 0) + 1

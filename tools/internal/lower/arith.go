@@ -359,9 +359,22 @@ func (t *Tensor) spread() bool {
 func bad(v float32) bool { return v-v != 0 }
 
 func (tr *Tracer) affine(in []Chan, scale, shift []float32) []Chan {
+	if ascending(in) {
+		return tr.each(quant.Op{Kind: format.Affine, Name: tr.name(format.Affine), Scale: scale, Shift: shift}, in, tr.perStep(in))
+	}
 	sorted, pos := canonical(in)
 	op := quant.Op{Kind: format.Affine, Name: tr.name(format.Affine), Scale: at(scale, pos), Shift: at(shift, pos)}
 	return scatter(tr.each(op, sorted, tr.perStep(in)), pos)
+}
+
+// ascending reports whether canonical would change nothing, and no channel comes twice.
+func ascending(in []Chan) bool {
+	for i := 1; i < len(in); i++ {
+		if a, b := in[i-1], in[i]; a.Value > b.Value || a.Value == b.Value && a.Channel >= b.Channel {
+			return false
+		}
+	}
+	return true
 }
 
 // canonical sorts channels by value, so that few ranges describe them; sorted[k] is in[pos[k]].
@@ -406,9 +419,13 @@ func (tr *Tracer) Unary(kind format.Kind, t *Tensor, params ...float32) (*Tensor
 	for i, p := range params { // the largest stands for infinity
 		params[i] = max(min(p, largest), -largest)
 	}
+	op := quant.Op{Kind: kind, Name: tr.name(kind), Params: params}
+	if ascending(t.c) {
+		return t.channels(tr.each(op, t.c, tr.perStep(t.c))), nil
+	}
 	sorted, pos := canonical(t.c)
 	unique := slices.Compact(slices.Clone(sorted))
-	out := tr.each(quant.Op{Kind: kind, Name: tr.name(kind), Params: params}, unique, tr.perStep(unique))
+	out := tr.each(op, unique, tr.perStep(unique))
 	if len(unique) < len(sorted) {
 		out = repeated(out, sorted)
 	}
@@ -628,10 +645,15 @@ func (tr *Tracer) Pool(kind format.Kind, t *Tensor, axes []int, keep bool) (*Ten
 	return out.with(left), nil
 }
 
+const perEntry = 4 // elements, of which an entry of a map takes the time and memory
+
 // pool emits the pooling of those channels that have not been pooled that way before.
 func (tr *Tracer) pool(kind format.Kind, c []Chan, name string) ([]Chan, error) {
 	if len(c) == 0 || !tr.perStep(c) || tr.mixed(c) {
 		return nil, unsupported("a step selected from what has no steps")
+	}
+	if err := tr.spend(int64(len(c)) * perEntry); err != nil {
+		return nil, err
 	}
 	fresh, _ := canonical(c)
 	fresh = slices.DeleteFunc(slices.Compact(fresh), func(x Chan) bool { _, done := tr.pooled[pooling{kind, x}]; return done })

@@ -18,25 +18,27 @@ const largest = 0x1p60
 
 // lift makes known numbers channels, for operations that combine them with computed ones.
 func (tr *Tracer) lift(v []float32, perStep bool) ([]Chan, error) {
-	var fresh []float32
+	fresh := map[constChan]int{}
+	var b []float32
 	for _, x := range v {
 		if x != x {
 			return nil, unsupported("a constant that is not a number")
 		}
 		k := constChan{math.Float32bits(x), perStep}
-		if _, known := tr.consts[k]; !known {
-			tr.consts[k] = Chan{-1, len(fresh)}
-			fresh = append(fresh, max(min(x, largest), -largest))
+		_, known := tr.consts[k]
+		if _, seen := fresh[k]; !known && !seen {
+			fresh[k] = len(b)
+			b = append(b, max(min(x, largest), -largest))
 		}
 	}
-	if len(fresh) > 0 {
-		made := tr.value(len(fresh), perStep)
-		tr.append(quant.Op{Kind: format.Const, Name: tr.name(format.Const) + ".const", B: fresh}, made)
-		for _, x := range v {
-			k := constChan{math.Float32bits(x), perStep}
-			if c := tr.consts[k]; c.Value < 0 {
-				tr.consts[k] = made[c.Channel]
-			}
+	if err := tr.spend(int64(len(b)) * perEntry); err != nil {
+		return nil, err
+	}
+	if len(b) > 0 {
+		made := tr.value(len(b), perStep)
+		tr.append(quant.Op{Kind: format.Const, Name: tr.name(format.Const) + ".const", B: b}, made)
+		for k, i := range fresh {
+			tr.consts[k] = made[i]
 		}
 	}
 	out := make([]Chan, len(v))

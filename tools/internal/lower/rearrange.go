@@ -366,6 +366,9 @@ func (tr *Tracer) keep(t *Tensor, ax int, positions []int) (*Tensor, error) {
 
 // Gather selects positions along an axis; the axes of idx take its place.
 func (tr *Tracer) Gather(t *Tensor, ax int, idx *Tensor) (*Tensor, error) {
+	if ax >= len(t.axes) {
+		return nil, fmt.Errorf("axis %d of %d dimensions", ax, len(t.axes))
+	}
 	positions, err := tr.Known(idx)
 	if err != nil {
 		return nil, err

@@ -228,19 +228,16 @@ func (tr *Tracer) visit(nest []loop) ([]int, error) {
 			return nil, tr.spend(n)
 		}
 	}
-	if err := tr.spend(n); err != nil {
+	if err := tr.spend(n); err != nil || n == 0 {
 		return nil, err
 	}
-	out := make([]int, 1, max(n, 1))
+	out := make([]int, 1, n)
 	for _, l := range slices.Backward(nest) {
 		block := len(out)
 		for k := 1; k < l.size; k++ {
 			for _, x := range out[:block] {
 				out = append(out, x+k*l.stride)
 			}
-		}
-		if l.size == 0 {
-			return nil, nil
 		}
 	}
 	return out, nil
