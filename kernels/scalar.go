@@ -37,6 +37,14 @@ func Settle(y, x []float32) {
 	}
 }
 
+// Affine writes x*scale + shift. y may be x.
+func Affine(y, x, scale, shift []float32) {
+	y, scale, shift = y[:len(x)], scale[:len(x)], shift[:len(x)]
+	for i, v := range x {
+		y[i] = settle(float32(v*scale[i]) + shift[i])
+	}
+}
+
 // Limit writes x as a state that a cell may start from: within ±2^60, and 0 where it is below 2^-60. y may be x.
 func Limit(y, x []float32) {
 	y = y[:len(x)]

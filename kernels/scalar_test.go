@@ -201,6 +201,8 @@ func TestAlwaysFinite(t *testing.T) {
 				three := make([]float32, 3)
 				Normalise(three, x, 3, 0)
 				checkSettled(t, three, "normalise %v", x)
+				Affine(three, x, []float32{b, c, a}, []float32{c, a, b})
+				checkSettled(t, three, "affine %v", x)
 				Clip(y[:], x[:1], b, c)
 				checkSettled(t, y[:], "clip %v", x)
 				HardSigmoid(y[:], x[:1], b, c)

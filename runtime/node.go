@@ -53,10 +53,7 @@ type affine struct {
 func (a *affine) run(s *Session, n int) {
 	for t := range n {
 		x, y := s.at(a.in, t), s.at(a.out, t)
-		for i, v := range x {
-			y[i] = float32(v*a.scale[i]) + a.shift[i]
-		}
-		kernels.Settle(y, y)
+		kernels.Affine(y, x, a.scale, a.shift)
 	}
 }
 
