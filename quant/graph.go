@@ -69,8 +69,11 @@ func (op *Op) Blocks() int {
 }
 
 // bounded reports whether the hidden state of a recurrent operation stays in [-1, 1], or as far from it as its initial state is.
-func (op *Op) bounded() bool {
-	if len(op.In) > 1 || op.Flags&format.FlagReLU != 0 {
+func (op *Op) bounded() bool { return len(op.In) == 1 && op.contained() }
+
+// contained is bounded where the initial state may be one of the inputs.
+func (op *Op) contained() bool {
+	if op.Flags&format.FlagReLU != 0 {
 		return false
 	}
 	if len(op.Acts) == 0 {

@@ -155,6 +155,16 @@ func TestBoundsOfOperations(t *testing.T) {
 		{Op{Kind: format.Softplus}, 2 + math.Ln2},
 		{Op{Kind: format.Highest, Dims: []int32{2}, Out: wide(2)}, 2},
 		{Op{Kind: format.Normalise, Dims: []int32{2}, Params: []float32{0}}, root},
+		{Op{Kind: format.Exp}, float32(math.Exp(2))},
+		{Op{Kind: format.Select, In: []format.Ref{x, x, y}, Out: wide(4)}, 2},
+		{Op{Kind: format.Sum, Dims: []int32{2}, Out: wide(2)}, 4},
+		{Op{Kind: format.Product, Dims: []int32{4}, Out: wide(1)}, 16},
+		{Op{Kind: format.MatMul, In: []format.Ref{x, x}, Dims: []int32{1, 2, 2, 2}, Out: wide(4)}, 8},
+		{Op{Kind: format.MaxPool, Dims: (&format.Window{Channels: 2, Groups: 1, Axes: []format.WindowAxis{{In: 2, Out: 1, Kernel: 2, Stride: 1, Dilation: 1}}}).Dims(), Out: wide(2)}, 2},
+		{Op{Kind: format.Conv, Dims: (&format.Window{Channels: 2, Groups: 1, Axes: []format.WindowAxis{{In: 2, Out: 1, Kernel: 2, Stride: 1, Dilation: 1}}}).Dims(),
+			Out: wide(1), W: []float32{1, -2, 0.5, 1}, B: []float32{-1}}, 10},
+		{Op{Kind: format.Conv, Dims: (&format.Window{Channels: 2, Groups: 2, Axes: []format.WindowAxis{{In: 2, Out: 2, Kernel: 1, Stride: 1, Dilation: 1}}}).Dims(),
+			Out: wide(4), W: []float32{3, -3}}, 6},
 		{Op{Kind: format.Dense, Dims: []int32{2}, Out: wide(4), W: []float32{1, 0.5, -1, 0.5}, B: []float32{1, 1}}, 4},
 	} {
 		t.Run(c.op.Kind.String(), func(t *testing.T) {
@@ -166,6 +176,31 @@ func TestBoundsOfOperations(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestBoundsOfStates bounds what is kept from step to step: by the layer that makes it, or not at all if it adds up.
+func TestBoundsOfStates(t *testing.T) {
+	const h = 4
+	rng := rand.New(rand.NewPCG(44, 1))
+	build := func(kept Op) *Graph {
+		g := chain(h, Op{Kind: format.Recall, H0: []float32{0, 2, 0, 0}, In: []format.Ref{}, Out: wide(h)}, kept)
+		g.Ops[1].In = []format.Ref{{Value: 0, Width: h}, {Value: 1, Width: h}}
+		g.Ops = append(g.Ops, Op{Kind: format.Store, Name: "store", In: []format.Ref{{Value: 2, Width: h}}, Out: g.Ops[0].Out})
+		g.Values = append(g.Values, format.Value{Width: 1, PerStep: true})
+		g.Ops = append(g.Ops, Op{Kind: format.Dense, Name: "dense", In: []format.Ref{{Value: 1, Width: h}}, Out: format.Ref{Value: 3, Width: 1}, W: make([]float32, h)})
+		g.Output = 3
+		return g
+	}
+	cell := Op{Kind: format.RNN, Dims: []int32{1}, Hidden: h, Out: wide(h), W: gaussian(rng, h*h, 1), U: gaussian(rng, h*h, 1)}
+	got := reach(t, build(cell), Options{Scheme: format.W8A8, Range: 3}, 3, format.RoleXInv)
+	for i, want := range []float32{1, 2, 1, 1} {
+		if math.Abs(float64(got[i]/want-1)) > 1e-5 {
+			t.Errorf("channel %d reaches %v, want %v", i, got[i], want)
+		}
+	}
+	if _, err := Build(build(Op{Kind: format.Add, Out: wide(h)}), Options{Scheme: format.W8A8, Range: 3}); err == nil {
+		t.Error("a sum over all steps has a bound")
 	}
 }
 

@@ -2,6 +2,7 @@ package quant
 
 import (
 	"errors"
+	"maps"
 	"math"
 	"slices"
 
@@ -204,12 +205,50 @@ func widen(r, rows []float32) {
 // boundRanges bounds what each operation with weights reads by interval arithmetic; what has no bound is infinite. If normal is not 0, it
 // is what normalised input is bounded by.
 func boundRanges(g *Graph, input []float32, normal float32) [][]float32 {
-	bounds := make([][]float32, len(g.Ops))
+	states := map[format.Ref][]float32{}
+	for range settled {
+		bounds, kept := boundOnce(g, input, normal, states)
+		if maps.EqualFunc(states, kept, slices.Equal[[]float32]) {
+			return bounds
+		}
+		states = kept
+	}
+	for r := range states {
+		states[r] = filled(unbounded, r.Width)
+	}
+	bounds, _ := boundOnce(g, input, normal, states)
+	return bounds
+}
+
+// settled is how often the bounds of states may grow before they count as infinite.
+const settled = 4
+
+// boundOnce is boundRanges with what states are bounded by, zero if it is not said; kept is what they are bounded by after a step.
+func boundOnce(g *Graph, input []float32, normal float32, states map[format.Ref][]float32) (bounds [][]float32, kept map[format.Ref][]float32) {
+	bounds, kept = make([][]float32, len(g.Ops)), map[format.Ref][]float32{}
 	walkRanges(g, input, func(i int, in []float32) []float32 {
 		op := &g.Ops[i]
 		out := make([]float32, op.Out.Width)
+		switch op.Kind {
+		case format.Conv:
+			op.boundConv(out, in)
+		case format.MaxPool, format.MeanPool:
+			widen(out, slices.Repeat(most(in, int(op.Dims[0])), len(out)/int(op.Dims[0])))
+		case format.Recall:
+			copy(out, states[op.Out])
+			widen(out, op.H0)
+			kept[op.Out] = slices.Clone(out)
+		case format.Store:
+			if kept[op.Out] != nil {
+				widen(kept[op.Out], in)
+			}
+		default:
+			for k := range out {
+				out[k] = op.bound(k, in)
+			}
+		}
 		for k := range out {
-			switch out[k] = op.bound(k, in); {
+			switch {
 			case normal > 0 && op.normalises():
 				out[k] = normal
 			case out[k] != out[k]: // 0 times infinity
@@ -221,7 +260,29 @@ func boundRanges(g *Graph, input []float32, normal float32) [][]float32 {
 		}
 		return out
 	})
-	return bounds
+	return bounds, kept
+}
+
+// boundConv is bound for all of a convolution, whose outputs are bounded by what their channels reach at any point.
+func (op *Op) boundConv(out, in []float32) {
+	w, err := format.ParseWindow(op.Dims)
+	if err != nil {
+		return // validated before
+	}
+	_, points, kernel := w.Points()
+	reach, width := most(in, w.Channels), w.Channels/w.Groups
+	outputs := len(out) / points
+	for o := range outputs {
+		group := o / (outputs / w.Groups) * width
+		row := Op{W: op.W[o*kernel*width:][:kernel*width]}
+		b := row.boundRow(0, slices.Repeat(reach[group:][:width], kernel))
+		if op.B != nil {
+			b += abs(op.B[o])
+		}
+		for p := range points {
+			out[p*outputs+o] = b
+		}
+	}
 }
 
 var unbounded = float32(math.Inf(1))
@@ -268,12 +329,62 @@ func (op *Op) bound(k int, in []float32) float32 {
 		return slices.Max(in[k*n:][:n])
 	case format.Normalise:
 		return float32(math.Sqrt(float64(op.Dims[0])))
+	case format.Exp:
+		return float32(math.Exp(float64(in[k])))
+	case format.Select:
+		a, b := op.In[0].Width, op.In[0].Width+op.In[1].Width
+		return max(in[a+k%op.In[1].Width], in[b+k%op.In[2].Width])
+	case format.Sum, format.Product:
+		n := int(op.Dims[0])
+		return combined(op.Kind, in[k*n:][:n])
+	case format.MatMul:
+		return op.boundProduct(k, in)
 	case format.LSTM, format.GRU, format.RNN:
-		if op.bounded() && !(op.Flags&format.FlagCell != 0 && k >= op.Out.Width-op.Hidden) {
-			return op.unit(k % op.Hidden)
-		}
+		return op.boundCell(k, in)
 	}
 	return unbounded
+}
+
+func combined(kind format.Kind, in []float32) float32 {
+	out := in[0]
+	for _, v := range in[1:] {
+		if kind == format.Sum {
+			out += v
+		} else {
+			out *= v
+		}
+	}
+	return out
+}
+
+// boundProduct is bound for batches of a product of two matrices.
+func (op *Op) boundProduct(k int, in []float32) (sum float32) {
+	m, inner, n := int(op.Dims[1]), int(op.Dims[2]), int(op.Dims[3])
+	batch, row, col := k/(m*n), k%(m*n)/n, k%n
+	a, b := in[(batch*m+row)*inner:], in[op.In[0].Width+batch*inner*n+col:]
+	for i := range inner {
+		sum += float32(a[i] * b[i*n])
+	}
+	return sum
+}
+
+// boundCell is bound for a recurrent operation. What an LSTM or RNN puts out does not depend on how large the states were before; what a GRU
+// does lies between those and its candidate.
+func (op *Op) boundCell(k int, in []float32) float32 {
+	switch {
+	case op.Flags&format.FlagCell != 0 && k >= op.Out.Width-op.Hidden:
+		if op.CellClip != 0 {
+			return abs(op.CellClip)
+		}
+		return unbounded
+	case !op.contained():
+		return unbounded
+	case op.Kind == format.GRU && len(op.In) > 1:
+		return max(1, in[op.In[0].Width+k%op.Hidden])
+	case op.Kind == format.GRU:
+		return op.unit(k % op.Hidden)
+	}
+	return 1
 }
 
 // boundRow is that of a row of a dense operation.

@@ -444,6 +444,29 @@ func TestIntegers(t *testing.T) {
 	same(t, "input of integers", run(t, b, Options{}, []float32{1, 2})[0], []float64{0, 3})
 }
 
+// TestSaturation limits what a convolution makes to what its integers can say, within its activation.
+func TestSaturation(t *testing.T) {
+	for _, c := range []struct {
+		a    tflite.Activation
+		zero int64
+		want []float64 // of -200, -1, 3, 100 and 300
+	}{
+		{tflite.None, 0, []float64{-128, -1, 3, 100, 127}},
+		{tflite.None, -128, []float64{0, 0, 3, 100, 255}},
+		{tflite.Relu, 0, []float64{0, 0, 3, 100, 127}},
+		{tflite.Relu6, 0, []float64{0, 0, 3, 6, 6}},
+		{tflite.ReluN1To1, -128, []float64{0, 0, 1, 1, 1}},
+	} {
+		b := tflitetest.New()
+		x := b.Input("x", 1, 5, 1, 1)
+		y := b.Tensor(tflite.Tensor{Name: "y", Type: tflite.Int8, Quantization: &tflite.Quantization{Scale: []float32{1}, ZeroPoint: []int64{c.zero}}})
+		b.Op("CONV_2D", &tflite.Conv2DOptions{Padding: tflite.Valid, StrideW: 1, StrideH: 1, Activation: c.a},
+			[]int32{x, integers(b, tflite.Int8, tflite.Quantization{Scale: []float32{0.5}}, []int32{2}, 1, 1, 1, 1), -1}, []int32{y})
+		b.Output(y)
+		same(t, fmt.Sprintf("activation %d, zero point %d", c.a, c.zero), run(t, b, Options{}, []float32{-200, -1, 3, 100, 300})[0], c.want)
+	}
+}
+
 // TestHalf has weights of float16 behind an operator, as float16 models do.
 func TestHalf(t *testing.T) {
 	b := tflitetest.New()

@@ -3,9 +3,10 @@
 // It walks the operators that the output depends on, and calls a lower.Tracer for each by the table in ops.go. What it does not
 // understand is an *Error that names the operator and its output; nothing is skipped.
 //
-// Models of integers become networks of floats: weights and biases are what their scales make of them, and operators that quantise
-// activations or take them back do nothing. An input or output of integers stands for the floats that its scale says. So the answer is that
-// of the network before its activations were rounded, not that of the integer kernels, which differ among themselves.
+// Models of integers become networks of floats: weights and biases are what their scales make of them. An input or output of integers stands
+// for the floats that its scale says. Activations are limited to what their integers can say, where that is more than a gate of a cell, and not
+// rounded: the answer is not that of the integer kernels, which differ among themselves. The limits, and the range of the input, are
+// what package quant finds the scales of activations by if there is no calibration data.
 //
 // Tensors that keep their value from one run to the next become states of the session: of a recurrent layer that the session steps through,
 // its own; else a lower.State.
@@ -385,7 +386,7 @@ func (p *program) describe(g *quant.Graph, l Layout) {
 	for i := range g.Input.Channels {
 		g.Input.Channels[i].Name = fmt.Sprintf("x%d", i)
 	}
-	if low, high, ok := p.main.Tensors[p.input].Range(); ok && low < high {
+	if low, high, ok := p.main.Tensors[p.input].Range(); ok {
 		g.Range = slices.Repeat([]float32{max(-low, high)}, g.Values[0].Width)
 	}
 	g.Meta = append(g.Meta, format.Pair{Key: "producer", Value: "TensorFlow Lite"})

@@ -238,17 +238,39 @@ func (c *call) activate(t *lower.Tensor, err error, a tflite.Activation) ([]*low
 	return one(c.activated(t, a))
 }
 
-// implied is the activation that a layer is fused with or, where none is given, a ReLU if its integers stand for nothing below 0:
-// converters leave out an activation that the limits of the integers make superfluous.
-func (c *call) implied(a tflite.Activation) tflite.Activation {
-	to, err := c.out(0)
-	if err != nil || a != tflite.None || !quantized(to) {
-		return a
+// limits are those of an activation; without one, none.
+func limits(a tflite.Activation) (low, high float32, ok bool) {
+	inf := float32(math.Inf(1))
+	switch a {
+	case tflite.None:
+		return -inf, inf, true
+	case tflite.Relu:
+		return 0, inf, true
+	case tflite.ReluN1To1:
+		return -1, 1, true
+	case tflite.Relu6:
+		return 0, 6, true
 	}
-	if low, _, ok := to.Range(); ok && low == 0 {
-		return tflite.Relu
+	return 0, 0, false
+}
+
+// saturate applies the activation that a layer is fused with, and what its integers limit the result to, which says how far it reaches. Where
+// integers stand for nothing below 0, converters leave out a ReLU. Without an activation, a fully connected layer is not limited, unless at 0:
+// it may be a gate, and the cell that it belongs to would not be recognised.
+func (c *call) saturate(t *lower.Tensor, err error, a tflite.Activation, gate bool) ([]*lower.Tensor, error) {
+	to, e := c.out(0)
+	if err != nil || e != nil {
+		return nil, errors.Join(err, e)
 	}
-	return a
+	low, high, ok := to.Range()
+	from, upTo, known := limits(a)
+	if !ok || !known || !quantized(to) || gate && a == tflite.None && low != 0 {
+		return c.activate(t, nil, a)
+	}
+	if low, high = max(low, from), min(high, upTo); low >= high {
+		return nil, fmt.Errorf("an activation of which nothing is left from %v to %v", low, high)
+	}
+	return one(c.tr.Unary(format.Clip, t, low, high))
 }
 
 func (c *call) activated(t *lower.Tensor, a tflite.Activation) (*lower.Tensor, error) {
@@ -628,7 +650,7 @@ func fullyConnected(c *call) ([]*lower.Tensor, error) {
 		}
 	}
 	t, err := c.product(x)
-	return c.activate(t, err, c.implied(o.Activation))
+	return c.saturate(t, err, o.Activation, true)
 }
 
 func (c *call) product(x *lower.Tensor) (*lower.Tensor, error) {

@@ -236,7 +236,7 @@ func quantized(t *tflite.Tensor) bool {
 
 // What the shapes of computed tensors may add to the budget: little where no bytes of constants stand behind them.
 const (
-	maxComputed = 1 << 22
+	maxComputed = 1 << 20
 	perConstant = 64
 	usualTurns  = 128 // how often the body of a loop may run at no harm to the budget
 )

@@ -113,7 +113,7 @@ func conv2D(c *call) ([]*lower.Tensor, error) {
 		return nil, err
 	}
 	t, err := c.channelsLast(c.tr.Conv(x, w, dims[0], in/dims[3], bias, s))
-	return c.activate(t, err, c.implied(o.Activation))
+	return c.saturate(t, err, o.Activation, false)
 }
 
 // depthwiseConv2D has filters [1, height, width, outputs], a group for every channel.
@@ -143,7 +143,7 @@ func depthwiseConv2D(c *call) ([]*lower.Tensor, error) {
 		return nil, err
 	}
 	t, err := c.channelsLast(c.tr.Conv(x, w, dims[3], in, bias, s))
-	return c.activate(t, err, c.implied(o.Activation))
+	return c.saturate(t, err, o.Activation, false)
 }
 
 // transposeConv has the inputs shape, filters [outputs, height, width, channels], x, and a bias or none.
@@ -177,7 +177,7 @@ func transposeConv(c *call) ([]*lower.Tensor, error) {
 		s[i] = cropped(n, int64(dims[1+i]), int64(stride), shape[1+i], o.Padding)
 	}
 	t, err := c.channelsLast(c.tr.ConvTranspose(x, w, dims[0], 1, bias, s))
-	return c.activate(t, err, c.implied(o.Activation))
+	return c.saturate(t, err, o.Activation, false)
 }
 
 // cropped is what spreads n points to out: the surplus is cut off at both ends, more of it at the last, or without padding there alone.

@@ -171,9 +171,9 @@ func (t *Tensor) Range() (low, high float32, ok bool) {
 		from, to, ok := limits(t.Type)
 		scale, zero := float64(q.Scale[0]), float64(q.zero(0))
 		low, high = float32(scale*(from-zero)), float32(scale*(to-zero))
-		return low, high, ok && high-low <= math.MaxFloat32
+		return low, high, ok && low < high && high-low <= math.MaxFloat32
 	case len(q.Min) == 1 && len(q.Max) == 1:
-		return q.Min[0], q.Max[0], q.Min[0] <= q.Max[0]
+		return q.Min[0], q.Max[0], q.Min[0] < q.Max[0]
 	}
 	return 0, 0, false
 }

@@ -170,6 +170,8 @@ func TestRange(t *testing.T) {
 		{Tensor{Type: Int16, Quantization: &Quantization{Scale: []float32{1}}}, -32768, 32767, true},
 		{Tensor{Quantization: &Quantization{Min: []float32{-1}, Max: []float32{2}}}, -1, 2, true},
 		{Tensor{Quantization: &Quantization{Min: []float32{3}, Max: []float32{2}}}, 3, 2, false},
+		{Tensor{Type: Int8, Quantization: &Quantization{Scale: []float32{0}}}, 0, 0, false},
+		{Tensor{Type: Int8, Quantization: &Quantization{Scale: []float32{float32(math.Inf(1))}}}, 0, 0, false},
 		{Tensor{}, 0, 0, false},
 	} {
 		if low, high, ok := c.t.Range(); ok != c.ok || ok && (low != c.low || high != c.high) {
