@@ -21,7 +21,7 @@ func (u *use) activate(x *lower.Tensor, f *function) (*lower.Tensor, error) {
 		return nil, err
 	}
 	if a.layer == nil {
-		return u.function(x, a.name)
+		return u.apply(x, a.name)
 	}
 	n, k := a.layer.own()
 	if n+k > 0 || len(a.layer.parts) > 0 || a.layer.graph != nil {
@@ -50,7 +50,8 @@ const (
 	seluScale = 1.0507009873554805
 )
 
-func (u *use) function(x *lower.Tensor, name string) (*lower.Tensor, error) {
+// apply applies an activation by its name.
+func (u *use) apply(x *lower.Tensor, name string) (*lower.Tensor, error) {
 	if e, ok := elementwise[name]; ok {
 		return u.tr.Unary(e.kind, x, e.params...)
 	}

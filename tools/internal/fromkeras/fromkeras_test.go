@@ -584,17 +584,37 @@ func FuzzRead(f *testing.F) {
 	entries := []entry{flat("Dense", `"units":2,"activation":"softmax"`, "dense", w...)}
 	f.Add(h5(configOf(input, entries), entries))
 	f.Add(archive(configOf(input, entries), entries, `\`))
-	for _, name := range []string{"cells_two_way", "nested_shared", "distributed_conv"} {
-		for _, b := range golden(f, "keras3")[name].files {
-			f.Add(b)
+	f.Fuzz(func(t *testing.T, b []byte) { inTime(t, func() { imported(b) }) })
+}
+
+func imported(b []byte) {
+	if m, err := Read(b); err == nil {
+		Import(m, Options{})
+	}
+}
+
+// FuzzDamaged is of files that Keras saved, with some bytes replaced.
+func FuzzDamaged(f *testing.F) {
+	var files [][]byte
+	for _, version := range []string{"keras2", "keras3"} {
+		cases := golden(f, version)
+		for _, name := range slices.Sorted(maps.Keys(cases)) {
+			for _, ext := range slices.Sorted(maps.Keys(cases[name].files)) {
+				files = append(files, cases[name].files[ext])
+			}
 		}
 	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		inTime(t, func() {
-			if m, err := Read(b); err == nil {
-				Import(m, Options{})
-			}
-		})
+	for i := range 8 {
+		f.Add(uint16(i*31), int64(i))
+	}
+	f.Fuzz(func(t *testing.T, k uint16, seed int64) {
+		b := bytes.Clone(files[int(k)%len(files)])
+		rnd := rand.New(rand.NewSource(seed))
+		for range 1 + rnd.Intn(8) {
+			other := b[rnd.Intn(len(b)):]
+			copy(b[rnd.Intn(len(b)):], [][]byte{{byte(rnd.Intn(256))}, {0xff, 0xff, 0xff, 0xff}, {0, 0, 0, 0}, other[:min(8, len(other))]}[rnd.Intn(4)])
+		}
+		inTime(t, func() { imported(b) })
 	})
 }
 

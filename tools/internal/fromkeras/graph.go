@@ -137,11 +137,11 @@ func (p *parser) layer(b []byte, depth int) (*layer, error) {
 
 // supported reports whether the class is one of Keras that can be imported.
 func (l *layer) supported() bool {
-	_, known := classes[l.class]
-	family, _, _ := strings.Cut(l.module, ".")
-	if l.class == "TFOpLambda" || l.class == "SlicingOpLambda" || strings.HasPrefix(l.module, "keras.src.ops.") || strings.HasPrefix(l.module, "keras.ops.") {
+	if l.operator() {
 		return true
 	}
+	_, known := classes[l.class]
+	family, _, _ := strings.Cut(l.module, ".")
 	return known && (family == "" || family == "keras" || family == "tf_keras" || family == "builtins")
 }
 

@@ -96,7 +96,7 @@ func (f *frame) get(r ref) (value, error) {
 func (f *frame) call(l *layer, c *call) ([]value, error) {
 	use := &use{network: f.network, layer: l}
 	refs := tensors(c.args)
-	if l.operator() != "" {
+	if l.operator() {
 		refs = append(refs, tensors(c.kwargs)...)
 		use.call = c
 	} else {
@@ -146,7 +146,7 @@ func (u *use) run() ([]value, error) {
 	if err := u.tr.At(u.name); err != nil {
 		return nil, err
 	}
-	if u.operator() != "" {
+	if u.operator() {
 		return u.operation()
 	}
 	return classes[u.class].run(u)

@@ -9,20 +9,23 @@ import (
 	"github.com/recur-go/recur/tools/internal/lower"
 )
 
-// operator is the name of the function that a layer stands for, if it is none but an operation on tensors: what Keras 2 calls a lambda
-// of TensorFlow, and Keras 3 an operation.
-func (l *layer) operator() string {
-	switch {
-	case l.class == "SlicingOpLambda":
+// operator reports whether a layer is none but an operation on tensors: what Keras 2 calls a lambda of TensorFlow, and Keras 3 an operation.
+func (l *layer) operator() bool {
+	return l.class == "TFOpLambda" || l.class == "SlicingOpLambda" || strings.HasPrefix(l.module, "keras.src.ops.") ||
+		strings.HasPrefix(l.module, "keras.ops.")
+}
+
+// function is the name of what an operator computes.
+func (l *layer) function() string {
+	switch l.class {
+	case "SlicingOpLambda":
 		return "get_item"
-	case l.class == "TFOpLambda":
+	case "TFOpLambda":
 		var name string
 		json.Unmarshal(l.config.Function, &name)
 		return operation(name)
-	case strings.HasPrefix(l.module, "keras.src.ops.") || strings.HasPrefix(l.module, "keras.ops."):
-		return operation(snake(l.class))
 	}
-	return ""
+	return operation(snake(l.class))
 }
 
 // operation is a name that both versions have in common.
@@ -66,7 +69,7 @@ func (u *use) operation() ([]value, error) {
 	if v, ok := u.call.kwargs["keepdims"].(bool); ok {
 		c.config.KeepDims = v
 	}
-	y, err := u.operate(u.operator())
+	y, err := u.operate(u.layer.function())
 	return []value{{t: y}}, err
 }
 
@@ -117,7 +120,7 @@ func (u *use) operate(name string) (*lower.Tensor, error) {
 			return nil, unsupported("a softmax along %s", u.config.Axis)
 		}
 	}
-	return u.function(x, name)
+	return u.apply(x, name)
 }
 
 // operands are the two operands of an operator, one of which may be a number.
