@@ -124,15 +124,33 @@ func TestExecNeverBlocks(t *testing.T) {
 		log.said[1] != "no command is run for G1 at 0.000 s" {
 		t.Errorf("%v, %q", time.Since(begin), log.said)
 	}
-	if n := testing.AllocsPerRun(1, func() {}); n != 0 {
-		t.Error(n)
-	}
 }
 
 func TestExecPushAllocatesNothing(t *testing.T) {
 	a := &action{queue: make(chan gesture.Event, 2000)}
 	if n := testing.AllocsPerRun(1000, func() { a.push(gesture.Event{Label: "G1"}) }); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// TestExecLeavesSomethingBehind has a command that ends, and a child of it that holds its output.
+func TestExecLeavesSomethingBehind(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "pid")
+	var log talk
+	a, err := newAction("sh -c 'sleep 60 & echo $! >"+file+"'", time.Minute, &bytes.Buffer{}, log.say)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	a.push(gesture.Event{Label: "G1"})
+	a.close(false)
+	if took := time.Since(begin); took > 20*time.Second || len(log.said) > 0 {
+		t.Errorf("took %v, %q", took, log.said)
+	}
+	b, _ := os.ReadFile(file)
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil || syscall.Kill(pid, syscall.SIGKILL) != nil {
+		t.Errorf("the child %q does not live on: %v", b, err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
@@ -382,30 +383,61 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestSignal ends a program that waits for a serial port.
+// TestSignal ends a program that waits for a serial port while a command runs.
 func TestSignal(t *testing.T) {
 	other, path := pty.Open(t)
-	columns := "ax,ay,az,gx,gy,gz"
+	_, csv, _ := gestureCommand("", "-demo-csv", "-")
+	rows := strings.SplitAfter(csv, "\n")[1:130] // one gesture and the rest after it
 	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
-		c := exec.Command(os.Args[0], "-sensor", "serial:"+path, "-columns", columns, "-map", everyChannel, "-exec", "sleep 60")
+		c := exec.Command(os.Args[0], "-sensor", "serial:"+path, "-columns", demoColumns, "-exec", "sleep 60", "-exec-timeout", "1m")
 		c.Env = append(os.Environ(), "GESTURE_TEST_PROGRAM=1")
-		var out bytes.Buffer
-		c.Stdout, c.Stderr = &out, &out
+		var errs bytes.Buffer
+		c.Stderr = &errs
+		out, err := c.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
 		}
-		for i := range 30 {
-			fmt.Fprintf(other, "%d,2,3,4,5,6\n", i)
-			time.Sleep(10 * time.Millisecond)
+		waitForPort(t, c.Process.Pid, path)
+		for _, row := range rows {
+			if _, err := other.WriteString(row); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Millisecond)
 		}
+		line, err := bufio.NewReader(out).ReadString('\n')
+		if err != nil || !strings.Contains(line, "G3") {
+			t.Errorf("%v: %q, %v", sig, line, err)
+		}
+		time.Sleep(200 * time.Millisecond) // until the command runs
+		begin := time.Now()
 		if err := c.Process.Signal(sig); err != nil {
 			t.Fatal(err)
 		}
-		err := c.Wait()
-		if err != nil || !strings.Contains(out.String(), "gesture: 0 gestures in ") {
-			t.Errorf("%v: %v, %s", sig, err, out.String())
+		err = c.Wait()
+		if took := time.Since(begin); err != nil || took > 10*time.Second || !strings.Contains(errs.String(), "gesture: sleep: killed\n") ||
+			!strings.Contains(errs.String(), "gesture: 1 gestures in ") {
+			t.Errorf("%v: %v after %v\n%s", sig, err, took, errs.String())
 		}
 	}
+}
+
+// waitForPort waits until a process has opened a port and thrown away what was in it.
+func waitForPort(t *testing.T, pid int, path string) {
+	t.Helper()
+	for range 1000 {
+		links, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+		for _, l := range links {
+			if to, err := os.Readlink(l); err == nil && to == path {
+				time.Sleep(100 * time.Millisecond)
+				return
+			}
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("%s is not opened", path)
 }
 
 func TestDoctor(t *testing.T) {

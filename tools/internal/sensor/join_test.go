@@ -38,11 +38,12 @@ func TestJoin(t *testing.T) {
 		lo, hi    int // samples
 		overflows int
 	}{
-		"the same rate":    {line(100, 10*ms, 0, same), line(100, 10*ms, -3*ms, same), 98, 100, 0},
-		"another rate":     {line(100, 10*ms, 0, same), line(200, 7*ms, 25*ms, same), 97, 97, 0},
-		"a slower rate":    {line(100, 10*ms, 0, same), line(60, 23*ms, -2*ms, same), 99, 100, 0},
-		"clocks jump back": {line(100, 10*ms, 0, jump), line(120, 9*ms, -5*ms, jump), 97, 99, 1},
-		"clocks jump on":   {line(100, 10*ms, 0, forward), line(120, 9*ms, -5*ms, forward), 99, 100, 1},
+		"the same rate":                       {line(100, 10*ms, 0, same), line(100, 10*ms, -3*ms, same), 98, 100, 0},
+		"another rate":                        {line(100, 10*ms, 0, same), line(200, 7*ms, 25*ms, same), 97, 97, 0},
+		"a slower rate":                       {line(100, 10*ms, 0, same), line(60, 23*ms, -2*ms, same), 99, 100, 0},
+		"clocks jump back":                    {line(100, 10*ms, 0, jump), line(120, 9*ms, -5*ms, jump), 97, 99, 1},
+		"clocks jump back, the first's first": {line(100, 10*ms, 0, jump), line(120, 9*ms, -4*ms, jump), 97, 100, 1},
+		"clocks jump on":                      {line(100, 10*ms, 0, forward), line(120, 9*ms, -5*ms, forward), 99, 100, 1},
 	} {
 		src := Join(c.a, c.b)
 		v := Sample{Values: make([]float32, 2)}

@@ -64,6 +64,23 @@ func every(period time.Duration, n int) (times []time.Duration) {
 
 func ramp(t float64) float64 { return 3*t - 1 }
 
+// TestGapWhileAveraging breaks off in the midst of a window.
+func TestGapWhileAveraging(t *testing.T) {
+	times := every(ms, 400)
+	for i := 203; i < len(times); i++ {
+		times[i] += 50 * ms
+	}
+	got, err := all(t, NewStream(sampled(ramp, times...), Options{Rate: 100}))
+	if err != nil || len(got) != 39 {
+		t.Fatalf("%d samples, %v", len(got), err)
+	}
+	for _, g := range got {
+		if math.Abs(float64(g.x)-ramp(g.t)) > 1e-6 {
+			t.Errorf("%v at %v s, want %v", g.x, g.t, ramp(g.t))
+		}
+	}
+}
+
 type given struct {
 	t     float64
 	reset bool
@@ -209,36 +226,39 @@ func TestBreaks(t *testing.T) {
 // TestJumpsForward tells a clock that jumps from samples that are missing by the host's clock, also where the host was busy.
 func TestJumpsForward(t *testing.T) {
 	const hour = time.Hour
+	arrival := func(i int, gap time.Duration) time.Duration {
+		if i >= 20 {
+			return gap + time.Duration(i)*10*ms
+		}
+		return time.Duration(i) * 10 * ms
+	}
 	for _, c := range []struct {
 		name    string
 		arrival func(i int) time.Duration
+		gap     time.Duration // before sample 20
 		want    Kind
 	}{
-		{"the samples came in time", func(i int) time.Duration { return time.Duration(i) * 10 * ms }, Jump},
-		{"the samples were missing", func(i int) time.Duration {
-			if i >= 20 {
-				return hour + time.Duration(i)*10*ms
-			}
-			return time.Duration(i) * 10 * ms
-		}, Gap},
+		{"the samples came in time", func(i int) time.Duration { return time.Duration(i) * 10 * ms }, hour, Jump},
+		{"the samples were missing", func(i int) time.Duration { return arrival(i, hour) }, hour, Gap},
+		{"the first samples were late, others missing", func(i int) time.Duration { return max(100*ms, arrival(i, 40*ms)) }, 40 * ms, Gap},
 		{"the host was busy, and the buffer full", func(i int) time.Duration {
 			if i >= 10 {
 				return hour + 200*ms + time.Duration(i)*ms/100
 			}
 			return time.Duration(i) * 10 * ms
-		}, Gap},
+		}, hour, Gap},
 	} {
 		times := every(10*ms, 30)
 		var host time.Duration
-		var arrival []time.Duration
+		var arrivals []time.Duration
 		for i := range times {
 			if i >= 20 {
-				times[i] += hour
+				times[i] += c.gap
 			}
-			arrival = append(arrival, c.arrival(i))
+			arrivals = append(arrivals, c.arrival(i))
 		}
 		src := sampled(ramp, times...)
-		src.rate, src.host, src.arrival = 100, &host, arrival
+		src.rate, src.host, src.arrival = 100, &host, arrivals
 		var events []Event
 		_, err := all(t, NewStream(src, Options{Rate: 100, Now: func() time.Duration { return host },
 			Report: func(e Event) { events = append(events, e) }}))

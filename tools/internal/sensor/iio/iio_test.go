@@ -160,6 +160,7 @@ func TestOrder(t *testing.T) {
 	go func() {
 		for i := range row {
 			d.Bytes(row[i : i+1])
+			time.Sleep(5 * ms)
 		}
 		d.Bytes(row)
 	}()

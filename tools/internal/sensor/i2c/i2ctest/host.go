@@ -14,7 +14,8 @@ import (
 // Host has chips at a bus. It is the clock of all that happens.
 type Host struct {
 	Chips   map[uint8]Chip
-	Fail    int // transfers that fail from now on
+	Skip    int // transfers that go well from now on
+	Fail    int // transfers that fail after them, reads in their midst
 	Gone    bool
 	Held    uint8 // an address that a kernel driver holds
 	now     time.Duration
@@ -72,17 +73,30 @@ func (b *bus) transfer(n int) (Chip, error) {
 	if chip == nil || b.host.Gone {
 		return nil, syscall.ENXIO
 	}
-	if b.host.Fail > 0 {
-		b.host.Fail--
-		return nil, syscall.EIO
-	}
 	return chip, nil
+}
+
+// failed reports whether a transfer fails.
+func (b *bus) failed() bool {
+	if b.host.Skip > 0 {
+		b.host.Skip--
+		return false
+	}
+	if b.host.Fail == 0 {
+		return false
+	}
+	b.host.Fail--
+	return true
 }
 
 func (b *bus) Read(reg byte, data []byte) error {
 	chip, err := b.transfer(3 + len(data))
 	if err != nil {
 		return err
+	}
+	if b.failed() {
+		chip.Read(b.host.now, reg, data[:len(data)/3+1])
+		return syscall.EIO
 	}
 	chip.Read(b.host.now, reg, data)
 	return nil
@@ -92,6 +106,9 @@ func (b *bus) Write(reg, value byte) error {
 	chip, err := b.transfer(3)
 	if err != nil {
 		return err
+	}
+	if b.failed() {
+		return syscall.EIO
 	}
 	chip.Write(b.host.now, reg, value)
 	return nil
