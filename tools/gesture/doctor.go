@@ -104,7 +104,7 @@ func (x *examination) examine(stdin io.Reader) (*report, error) {
 	if err := kernels.TierError(); err != nil {
 		return nil, err
 	}
-	model, err := x.open()
+	model, err := x.load()
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-// Gesture finds hand gestures in the samples of two inertial sensors and prints them as they end.
+// Gesture finds hand gestures in the samples of inertial sensors, prints them as they end and runs a command for each.
 package main
 
 import (
@@ -155,7 +155,7 @@ func (in *input) at(err error) error {
 }
 
 func (o *options) run(stdin io.Reader, stdout, stderr io.Writer) error {
-	model, err := o.open()
+	model, err := o.load()
 	if err != nil {
 		return err
 	}
@@ -167,40 +167,26 @@ func (o *options) run(stdin io.Reader, stdout, stderr io.Writer) error {
 	if o.demoCSV != "" {
 		return writeDemo(o.demoCSV, names, stdout)
 	}
-	out := &printer{w: stdout, json: o.json}
 	log := &reporter{w: stderr, json: o.json, stdout: stdout}
-	var in input
-	interrupted := new(atomic.Bool)
-	if o.spec != "" {
-		_, rate := wants(model)
-		d, err := o.sensing.open(stdin, rate)
-		if err != nil {
-			return err
-		}
-		f, err := o.feed(d, model, log.event, spotter.Reset)
-		if err != nil {
-			return errors.Join(fmt.Errorf("%s: %w", d.Name(), err), d.Close())
-		}
-		in = input{f, d.Name(), d}
-		if d.live {
-			var stop func()
-			interrupted, stop = closeOnSignal(d)
-			defer stop()
-		}
-	} else if in, err = o.input(stdin, names); err != nil {
+	in, err := o.open(stdin, model, log, spotter.Reset)
+	if err != nil {
 		return err
 	}
 	defer in.Close()
-	if o.in == "" && o.spec == "" {
-		fmt.Fprintln(stderr, "gesture: a synthetic demo recording; gesture -h lists other input")
+	interrupted := new(atomic.Bool)
+	if in.live() {
+		var stop func()
+		interrupted, stop = closeOnSignal(in)
+		defer stop()
 	}
+	out := &printer{w: stdout, json: o.json}
 	if o.exec != "" {
 		if out.action, err = newAction(o.exec, o.timeout, stderr, log.say); err != nil {
 			return err
 		}
 		defer func() { out.action.close(interrupted.Load()) }()
 	}
-	sum, err := spot(spotter, &in, len(names), o.pace(in), out)
+	sum, err := spot(spotter, &in, len(names), o.pace(&in), out)
 	if err != nil && !interrupted.Load() {
 		return err
 	}
@@ -208,9 +194,35 @@ func (o *options) run(stdin io.Reader, stdout, stderr io.Writer) error {
 	return nil
 }
 
+// open opens the sensor, the file or the demo recording. anew is called where samples are unconnected with those before.
+func (o *options) open(stdin io.Reader, model *runtime.Model, log *reporter, anew func()) (input, error) {
+	if o.spec == "" {
+		if o.in == "" {
+			log.say("a synthetic demo recording; gesture -h lists other input")
+		}
+		return o.input(stdin, gesture.Channels(model))
+	}
+	_, rate := wants(model)
+	d, err := o.sensing.open(stdin, rate)
+	if err != nil {
+		return input{}, err
+	}
+	f, err := o.feed(d, model, log.event, anew)
+	if err != nil {
+		return input{}, errors.Join(fmt.Errorf("%s: %w", d.Name(), err), d.Close())
+	}
+	return input{f, d.Name(), d}, nil
+}
+
+// live reports whether the samples are those of a sensor, as it makes them.
+func (in *input) live() bool {
+	f, ok := in.source.(*feed)
+	return ok && f.device.live
+}
+
 // pace waits until a recording's sample is due.
-func (o *options) pace(in input) func(t float64) {
-	if f, ok := in.source.(*feed); o.speed == 0 || ok && f.live {
+func (o *options) pace(in *input) func(t float64) {
+	if o.speed == 0 || in.live() {
 		return func(float64) {}
 	}
 	clock := o.host.clock()
@@ -225,7 +237,7 @@ func (o *options) pace(in input) func(t float64) {
 	}
 }
 
-func (o *options) open() (*runtime.Model, error) {
+func (o *options) load() (*runtime.Model, error) {
 	if o.model == "" {
 		return gesture.Stream()
 	}

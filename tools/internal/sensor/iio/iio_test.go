@@ -290,6 +290,20 @@ func TestTriggerWithARate(t *testing.T) {
 	}
 }
 
+// TestOwnFIFO has a device that could be triggered and need not be.
+func TestOwnFIFO(t *testing.T) {
+	tree := iiotest.New(t)
+	d := tree.Device("bmc150", "accel")
+	d.Set("trigger/current_trigger", "")
+	d.Set("buffer/hwfifo_enabled", "0")
+	src := open(t, tree, Options{})
+	d.Row(1e9, 2, 4, 6)
+	expect(t, src, "1s[1 2 3]")
+	if got := d.Get("trigger/current_trigger"); got != "\n" {
+		t.Errorf("the trigger is %q", got)
+	}
+}
+
 func TestRates(t *testing.T) {
 	tree := iiotest.New(t)
 	d := tree.Device("mpu6050", "accel")

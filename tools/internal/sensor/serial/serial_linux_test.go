@@ -19,7 +19,7 @@ import (
 func TestPort(t *testing.T) {
 	other, path := pty.Open(t)
 	for _, baud := range []int{9600, 115200, 250000} {
-		p, err := Open(path, baud, 50*time.Millisecond)
+		p, err := Open(path, baud, 500*time.Millisecond)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -29,7 +29,7 @@ func TestPort(t *testing.T) {
 		}
 		p.Close()
 	}
-	p, err := Open(path, 115200, 50*time.Millisecond)
+	p, err := Open(path, 115200, 500*time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func TestErrors(t *testing.T) {
 // TestLines reads samples that an Arduino would print, from the middle of a line on.
 func TestLines(t *testing.T) {
 	other, path := pty.Open(t)
-	p, err := Open(path, 115200, time.Second)
+	p, err := Open(path, 115200, 10*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
