@@ -32,6 +32,7 @@ type importFlags struct {
 	fixed        map[string]float32
 	states       map[string]string
 	shapes       map[string][]int64
+	folder       string   // of the model
 	guesses      []string // what the description says it does not know
 }
 
@@ -125,6 +126,7 @@ func (f *importFlags) load(path string) (*quant.Graph, error) {
 	if err != nil {
 		return nil, err
 	}
+	f.folder = filepath.Dir(path)
 	g, err := importer(path)(f, b)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -133,11 +135,25 @@ func (f *importFlags) load(path string) (*quant.Graph, error) {
 	return g, nil
 }
 
+// beside reads a further file of a model, which must lie in the model's folder.
+func (f *importFlags) beside(name string) ([]byte, error) {
+	root, err := os.OpenRoot(f.folder)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	file, err := root.Open(filepath.FromSlash(name))
+	if err != nil {
+		return nil, err
+	}
+	return readAll(file, name, maxModelBytes)
+}
+
 func (f *importFlags) onnx(b []byte) (*quant.Graph, error) {
 	if f.arch != "" {
 		return nil, errors.New("an ONNX model says itself what its layers are; -arch does not apply")
 	}
-	m, err := onnx.Read(b)
+	m, err := onnx.ReadWith(b, f.beside)
 	if err != nil {
 		return nil, err
 	}
@@ -224,6 +240,11 @@ func readFile(path string, most int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return readAll(f, path, most)
+}
+
+// readAll reads and closes a file.
+func readAll(f *os.File, path string, most int64) ([]byte, error) {
 	defer f.Close()
 	if info, err := f.Stat(); err == nil && info.Size() > most {
 		return nil, fmt.Errorf("%s: %d bytes, more than %d", path, info.Size(), most)

@@ -225,3 +225,46 @@ func TestFindStates(t *testing.T) {
 		}
 	}
 }
+
+// An encoder's states start a decoder, whose first input is zero, for a batch of any size and sequences of any length.
+func TestDecoder(t *testing.T) {
+	rnd := rand.New(rand.NewSource(15))
+	encoder := (&layerRef{op: "GRU", dirs: []bool{false}, in: 3, hid: 4, after: true}).random(rnd, "b")
+	decoder := (&layerRef{op: "GRU", dirs: []bool{false}, in: 2, hid: 4, after: true}).random(rnd, "b")
+	rows, x := sample(rnd, 3)
+	_, h := encoder.run(rows)
+	decoder.h0 = toFloat32(h)
+	want, _ := decoder.run([][]float64{{0, 0}})
+	for _, length := range []int64{-1, steps} {
+		m := newModel(14).input("x", length, -2, 3).layer(encoder, "x", "y", "h").layer(decoder, "zeros", "out", "")
+		m.Graph.Nodes[1].Inputs[5] = "h"
+		m.ints("at", 1).node("Shape", n("x"), n("d")).node("Gather", n("d", "at"), n("N")).ints("one", 1).ints("two", 2).
+			node("Concat", n("one", "N", "two"), n("s"), intAttr("axis", 0)).node("ConstantOfShape", n("s"), n("zeros"))
+		wants(t, imported(t, m.output("out"), x), want[0])
+	}
+}
+
+// Zeros that are made for a batch of any size start a layer whose steps lie in one call.
+func TestOpenBatchInOneCall(t *testing.T) {
+	rnd := rand.New(rand.NewSource(16))
+	l := (&layerRef{op: "LSTM", dirs: []bool{false}, in: 3, hid: 4}).random(rnd, "b")
+	rows, x := sample(rnd, 3)
+	for _, row := range rows {
+		for i := range row {
+			row[i] *= 2
+		}
+	}
+	_, h := l.run(rows)
+	k := make([]float32, 27) // twice the middle of three steps
+	k[1], k[13], k[25] = 2, 2, 2
+	m := newModel(14).input("x", -1, 3, steps).floats("k", k, 3, 3, 3).node("Conv", n("x", "k"), n("c"), intsAttr("pads", 1, 1)).
+		node("Transpose", n("c"), n("s"), intsAttr("perm", 2, 0, 1)).layer(l, "s", "", "h")
+	m.Graph.Nodes[2].Inputs[5] = "zeros"
+	m.ints("at", 0).node("Shape", n("x"), n("d")).node("Gather", n("d", "at"), n("N")).ints("one", 1).ints("four", 4).
+		node("Concat", n("one", "N", "four"), n("z"), intAttr("axis", 0)).node("ConstantOfShape", n("z"), n("zeros"))
+	flat := make([]float32, len(x)) // [3, steps]
+	for i, v := range x {
+		flat[i%3*steps+i/3] = v
+	}
+	wants(t, imported(t, m.output("h"), flat), h)
+}

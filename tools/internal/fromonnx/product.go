@@ -63,8 +63,6 @@ func (k *chain) turned(t *lower.Tensor) *lower.Tensor {
 func (c *call) matrices(a, b *lower.Tensor) (*lower.Tensor, error) {
 	k := chain{c: c}
 	switch {
-	case !a.Computed() && !b.Computed():
-		return c.tr.MatMul(a, b)
 	case !b.Computed():
 		if w, in, out := c.matrix(b, a.Rank()); w != nil {
 			return c.dense(a, transposed(w, in, out), out)
@@ -98,6 +96,10 @@ func (c *call) matrix(t *lower.Tensor, rank int) (w []float32, rows, cols int) {
 }
 
 func (c *call) dense(t *lower.Tensor, w []float32, outputs int) (*lower.Tensor, error) {
+	t, err := c.tr.ToFloat(t)
+	if err != nil {
+		return nil, err
+	}
 	return c.tr.Dense(t, w, outputs, nil)
 }
 

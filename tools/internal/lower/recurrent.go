@@ -23,7 +23,16 @@ type States struct{ H, C *Tensor }
 // through it; where it is a number of steps in one call, all of them are run in that call.
 func (tr *Tracer) Recurrent(x *Tensor, cells []quant.Op, o Initial) (y *Tensor, last States, err error) {
 	if !x.Computed() {
-		return nil, last, unsupported("a recurrent layer over constants")
+		if o.H == nil || !o.H.Computed() {
+			return nil, last, unsupported("a recurrent layer over constants")
+		}
+		if x, err = tr.lifted(x, tr.perStep(o.H.c)); err != nil { // a decoder's first step
+			return nil, last, err
+		}
+		if _, fixed := x.axes[1].size().Const(); !fixed {
+			x = x.with(slices.Clone(x.axes))
+			x.axes[1] = axis{{batch, symN}}
+		}
 	}
 	if len(x.axes) != 3 {
 		return nil, last, unsupported("a recurrent layer over %d dimensions, not 3", len(x.axes))
@@ -138,7 +147,7 @@ func (tr *Tracer) unfold(x *Tensor, cells []quant.Op, o Initial) (y *Tensor, las
 	}
 	width, _ := x.axes[2].count()
 	hidden := cells[0].Hidden
-	if steps == 0 || batches == 0 || width == 0 || tr.mixed(x.c) || !tr.perStep(x.c) || len(o.Lengths) != 0 && len(o.Lengths) != batches {
+	if steps == 0 || batches == 0 || width == 0 || tr.mixed(x.c) || len(o.Lengths) != 0 && len(o.Lengths) != batches {
 		return nil, last, unsupported("a recurrent layer over %d steps of %d sequences", steps, batches)
 	}
 	dirs := len(cells)
@@ -209,7 +218,7 @@ func (u *unfolding) run(op quant.Op, d, dirs, b int) (r ran, err error) {
 	op.H0, op.C0 = h0.known, c0.known
 	if h0.c != nil || c0.c != nil {
 		if h0.c == nil {
-			if h0.c, err = tr.lift(orZeros(h0.known, hidden), true); err != nil {
+			if h0.c, err = tr.lift(orZeros(h0.known, hidden), tr.perStep(in)); err != nil {
 				return r, err
 			}
 		}
@@ -225,7 +234,10 @@ func (u *unfolding) run(op quant.Op, d, dirs, b int) (r ran, err error) {
 		op.Flags |= format.FlagCell
 		total += hidden
 	}
-	out := tr.emitAll(op, inputs, total, true)
+	if tr.mixed(slices.Concat(inputs...)) {
+		return r, unsupported("a recurrent layer over every step that starts from a state of the whole sequence")
+	}
+	out := tr.emitAll(op, inputs, total, tr.perStep(in))
 	r.y, r.h = out[:length*hidden], out[(length-1)*hidden:length*hidden]
 	if op.Flags&format.FlagReverse != 0 {
 		r.h = out[:hidden]
@@ -234,7 +246,7 @@ func (u *unfolding) run(op quant.Op, d, dirs, b int) (r ran, err error) {
 		r.c = out[length*hidden:]
 	}
 	if length < u.steps {
-		zero, err := tr.lift([]float32{0}, true)
+		zero, err := tr.lift([]float32{0}, tr.perStep(in))
 		if err != nil {
 			return r, err
 		}
@@ -245,7 +257,8 @@ func (u *unfolding) run(op quant.Op, d, dirs, b int) (r ran, err error) {
 
 // none is the result of a sequence without steps.
 func (u *unfolding) none(h0, c0 start, hidden int) (r ran, err error) {
-	zero, err := u.tr.lift([]float32{0}, true)
+	perStep := u.tr.perStep(u.x)
+	zero, err := u.tr.lift([]float32{0}, perStep)
 	if err != nil {
 		return r, err
 	}
@@ -256,7 +269,7 @@ func (u *unfolding) none(h0, c0 start, hidden int) (r ran, err error) {
 	}{{h0, &r.h}, {c0, &r.c}} {
 		*s.to = s.from.c
 		if s.from.c == nil {
-			if *s.to, err = u.tr.lift(orZeros(s.from.known, hidden), true); err != nil {
+			if *s.to, err = u.tr.lift(orZeros(s.from.known, hidden), perStep); err != nil {
 				return r, err
 			}
 		}
@@ -283,6 +296,9 @@ func (u *unfolding) state(t *Tensor, otherwise []float32, d, b, hidden int) (s s
 	}
 	if len(t.axes) != 3 {
 		return s, unsupported("an initial state of %d dimensions", len(t.axes))
+	}
+	if same, ok := u.tr.Only(t, 1); ok { // the same for every sequence, of which there may be any number
+		t = same
 	}
 	for ax := range t.axes {
 		if t.axes[ax].has(repeat) {

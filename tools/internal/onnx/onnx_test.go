@@ -1,6 +1,7 @@
 package onnx_test
 
 import (
+	"errors"
 	"math"
 	"math/rand"
 	"reflect"
@@ -220,4 +221,42 @@ func TestNarrowTypes(t *testing.T) {
 
 func sameFloats(a, b []float32) bool {
 	return slices.EqualFunc(a, b, func(x, y float32) bool { return x == y || x != x && y != y })
+}
+
+// Data in a further file is found by its place, and nothing beyond the file.
+func TestExternal(t *testing.T) {
+	entry := func(key, value string) []byte {
+		return message(13, join(message(1, []byte(key)), message(2, []byte(value))))
+	}
+	file := []byte{9, 9, 9, 9, 0, 0, 128, 63, 0, 0, 0, 64, 7}
+	for _, c := range []struct {
+		place []byte
+		want  string
+	}{
+		{join(entry("location", "w.data"), entry("offset", "4"), entry("length", "8")), ""},
+		{join(entry("location", "w.data"), entry("offset", "4")), "whole number"},
+		{join(entry("location", "w.data"), entry("offset", "5"), entry("length", "9")), "9"},
+		{join(entry("location", "w.data"), entry("offset", "14")), "14"},
+		{join(entry("location", "w.data"), entry("offset", "-4")), "-4"},
+		{entry("location", "other"), "no such file"},
+	} {
+		b := message(7, message(5, join(integer(1, 2), integer(2, uint64(Float)), message(8, []byte("w")), c.place, integer(14, 1))))
+		m, err := ReadWith(b, func(name string) ([]byte, error) {
+			if name != "w.data" {
+				return nil, errors.New("no such file")
+			}
+			return file, nil
+		})
+		switch {
+		case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
+			t.Errorf("%q: %v", c.want, err)
+		case c.want == "" && err != nil:
+			t.Error(err)
+		case c.want == "" && !slices.Equal(m.Graph.Initializers[0].F, []float32{1, 2}):
+			t.Errorf("read %v", m.Graph.Initializers[0].F)
+		}
+		if _, err := Read(b); err == nil || !strings.Contains(err.Error(), "not at hand") {
+			t.Errorf("without the file: %v", err)
+		}
+	}
 }

@@ -14,9 +14,13 @@ const (
 	maxRank     = 32
 )
 
-// Read decodes a model. The result shares no memory with b.
-func Read(b []byte) (*Model, error) {
-	d := decoder{messages: maxMessages}
+// Read decodes a model in one file. The result shares no memory with b.
+func Read(b []byte) (*Model, error) { return ReadWith(b, nil) }
+
+// ReadWith decodes a model whose tensors may lie in further files. Their names come from the model: open must not follow them out of the
+// model's folder.
+func ReadWith(b []byte, open func(name string) ([]byte, error)) (*Model, error) {
+	d := decoder{messages: maxMessages, open: open, files: map[string][]byte{}}
 	m := &Model{Opsets: map[string]int64{}}
 	err := d.model(b, m)
 	if err == nil && m.Graph == nil {
@@ -38,7 +42,11 @@ func ReadTensor(b []byte) (*Tensor, error) {
 	return t, nil
 }
 
-type decoder struct{ messages int }
+type decoder struct {
+	messages int
+	open     func(name string) ([]byte, error)
+	files    map[string][]byte
+}
 
 // field is one field of a message: bytes, or the bits of a number.
 type field struct {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strconv"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -16,6 +17,7 @@ type tensorData struct {
 	doubles   []uint64 // double_data, as bits
 	ints      []int64  // int32_data, int64_data or uint64_data
 	external  bool
+	place     []Entry // of external data: location, offset, length
 	segmented bool
 }
 
@@ -47,6 +49,7 @@ func (d *decoder) tensor(f field) (*Tensor, error) {
 			data.doubles, err = f.fixed(data.doubles, protowire.Fixed64Type)
 		case 13:
 			data.external = true
+			err = d.entry(f, &data.place)
 		case 14:
 			var v int64
 			v, err = f.int()
@@ -54,6 +57,9 @@ func (d *decoder) tensor(f field) (*Tensor, error) {
 		}
 		return err
 	})
+	if err == nil && data.external {
+		err = d.external(&data)
+	}
 	if err == nil {
 		err = t.fill(&data)
 	}
@@ -63,12 +69,43 @@ func (d *decoder) tensor(f field) (*Tensor, error) {
 	return t, nil
 }
 
+// external finds the data of a tensor in a further file, of which it is all from offset on unless length says less.
+func (d *decoder) external(t *tensorData) error {
+	if d.open == nil {
+		return errors.New("its data is in a second file (external data), which is not at hand")
+	}
+	at := map[string]string{"offset": "0"}
+	for _, e := range t.place {
+		at[e.Key] = e.Value
+	}
+	name := at["location"]
+	b, ok := d.files[name]
+	if !ok {
+		var err error
+		if b, err = d.open(name); err != nil {
+			return fmt.Errorf("its data in a second file: %w", err)
+		}
+		d.files[name] = b
+	}
+	from, err := strconv.ParseUint(at["offset"], 10, 63)
+	if err != nil || from > uint64(len(b)) {
+		return fmt.Errorf("its data at byte %q of %s, which has %d", at["offset"], name, len(b))
+	}
+	b = b[from:]
+	if length, given := at["length"]; given {
+		n, err := strconv.ParseUint(length, 10, 63)
+		if err != nil || n > uint64(len(b)) {
+			return fmt.Errorf("%q bytes of data from byte %d of %s on, which has %d more", length, from, name, len(b))
+		}
+		b = b[:n]
+	}
+	t.raw, t.hasRaw = b, true
+	return nil
+}
+
 // fill checks the shape against the data that is there, then decodes it.
 func (t *Tensor) fill(d *tensorData) error {
-	switch {
-	case d.external:
-		return errors.New("its data is in a second file (external data); save the model as one file")
-	case d.segmented:
+	if d.segmented {
 		return errors.New("segmented tensors are not supported")
 	}
 	count, err := elements(t.Dims)
