@@ -175,6 +175,9 @@ func (o *options) run(stdin io.Reader, stdout, stderr io.Writer) error {
 	defer in.Close()
 	interrupted := new(atomic.Bool)
 	if in.live() {
+		if o.speed != 0 {
+			return fmt.Errorf("%s: -speed is for recordings", in.name)
+		}
 		var stop func()
 		interrupted, stop = closeOnSignal(in)
 		defer stop()

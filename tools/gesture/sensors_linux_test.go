@@ -157,6 +157,30 @@ func TestGap(t *testing.T) {
 	}
 }
 
+// TestNoNumber has readings that are none: a few are dropped, many end the program.
+func TestNoNumber(t *testing.T) {
+	_, csv, _ := gestureCommand("", "-demo-csv", "-")
+	lines := strings.SplitAfter(csv, "\n")
+	for _, c := range []struct{ n, status, gestures int }{{1, 0, 9}, {2, 0, 9}, {200, 1, 1}} {
+		text := strings.Join(lines[:300], "")
+		for _, line := range lines[300:][:c.n] {
+			text += "nan" + line[strings.IndexByte(line, ','):]
+		}
+		text += strings.Join(lines[300+c.n:], "")
+		status, out, errs := gestureCommand(text, "-sensor", "csv:-", "-columns", demoColumns, "-json")
+		got := events(t, out)
+		wrong := 0
+		for _, e := range got {
+			if e.Event == "not-finite" {
+				wrong++
+			}
+		}
+		if status != c.status || wrong != 1 || len(got)-wrong != c.gestures || !strings.Contains(errs, "aWx is not finite") {
+			t.Errorf("%d: status %d, %s%s", c.n, status, out, errs)
+		}
+	}
+}
+
 func TestSpeed(t *testing.T) {
 	clock := &i2ctest.Host{}
 	h := thisHost
@@ -169,6 +193,13 @@ func TestSpeed(t *testing.T) {
 		if took := (clock.Now() - begin).Seconds(); got != want || math.Abs(took-1362*0.016/4) > 0.001 {
 			t.Errorf("%v: took %v s, %s", args, took, errs)
 		}
+	}
+}
+
+func TestSpeedOfASensor(t *testing.T) {
+	h, _ := chipHost(still)
+	if status, _, errs := on(h, "", "-sensor", "lsm6dso", "-map", everyChannel, "-speed", "2"); status != 1 || !strings.Contains(errs, "-speed is for recordings") {
+		t.Errorf("status %d, %s", status, errs)
 	}
 }
 

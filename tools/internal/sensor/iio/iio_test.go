@@ -189,6 +189,82 @@ func TestTwoDevices(t *testing.T) {
 	}
 }
 
+// TestEvents has rows that are wrong in each way, and a stream that must notice.
+func TestEvents(t *testing.T) {
+	const (
+		start  = int64(1e18) // the time of day, in a device that knows no other clock
+		period = int64(10e6)
+	)
+	type row struct {
+		time int64
+		ax   int16
+		gy   int16
+	}
+	good := func(i int) row { return row{start + int64(i)*period, int16(i % 7), int16(i % 5)} }
+	for name, c := range map[string]struct {
+		row  func(i int) row
+		want []sensor.Kind
+		err  string
+	}{
+		"good": {good, nil, ""},
+		"the clock is set back": {func(i int) row {
+			r := good(i)
+			if i >= 50 {
+				r.time -= 3600e9
+			}
+			return r
+		}, []sensor.Kind{sensor.Jump}, ""},
+		"the clock is set on": {func(i int) row {
+			r := good(i)
+			if i >= 50 {
+				r.time += 3600e9
+			}
+			return r
+		}, []sensor.Kind{sensor.Jump}, ""},
+		"the clock stands still": {func(i int) row {
+			r := good(i)
+			r.time = min(r.time, start+50*period)
+			return r
+		}, []sensor.Kind{sensor.Jump}, "each unconnected"},
+		"an axis at its end": {func(i int) row {
+			r := good(i)
+			if i == 60 {
+				r.ax = -32768
+			}
+			return r
+		}, []sensor.Kind{sensor.Saturated}, ""},
+		"a gyroscope that is dead": {func(i int) row {
+			r := good(i)
+			r.gy = 3
+			return r
+		}, []sensor.Kind{sensor.Stuck}, "gx gy gz stuck for 1.5 s"},
+	} {
+		tree := iiotest.New(t)
+		d := tree.Device("mpu6050", "accel", "anglvel")
+		src := open(t, tree, Options{Silent: 20 * ms})
+		host := time.Duration(0)
+		kinds := map[sensor.Kind]bool{}
+		s := sensor.NewStream(src, sensor.Options{Rate: 100, Now: func() time.Duration { return host }, StuckError: 1500 * ms,
+			Report: func(e sensor.Event) { kinds[e.Kind] = true }})
+		x := make([]float32, 6)
+		var err error
+		for i := 0; i < 200 && err == nil; i++ {
+			r := c.row(i)
+			d.Row(r.time, r.ax, 2, 3, 4, r.gy, 6)
+			host = time.Duration(i) * 10 * ms
+			_, _, err = s.Next(x)
+		}
+		for _, k := range c.want {
+			if !kinds[k] {
+				t.Errorf("%s: no %v", name, k)
+			}
+		}
+		if len(kinds) != len(c.want) || c.err == "" && err != nil || c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)) {
+			t.Errorf("%s: events %v, error %v; want %v, %q", name, kinds, err, c.want, c.err)
+		}
+	}
+}
+
 // TestBufferFailures leaves the device in each state that a driver can be in.
 func TestBufferFailures(t *testing.T) {
 	for name, c := range map[string]struct {
