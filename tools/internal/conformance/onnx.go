@@ -233,7 +233,7 @@ func (a *attempt) load(n int, roles []lower.Role) (*quant.Graph, fromonnx.Layout
 func typed(t *onnx.Tensor, v onnx.ValueInfo) *onnx.Tensor {
 	c := *t
 	c.Name = v.Name
-	if v.Type.Integer() && t.F != nil {
+	if _, _, short := v.Type.Range(); v.Type.Integer() && !short && t.F != nil {
 		c.Type, c.F, c.I = v.Type, nil, make([]int64, len(t.F))
 		for i, x := range t.F {
 			c.I[i] = int64(x)

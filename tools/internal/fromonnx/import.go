@@ -642,14 +642,10 @@ func (e *env) filled(v onnx.ValueInfo, value float32) (*lower.Tensor, error) {
 	return e.tr.Expand(one, dims)
 }
 
-// known is a constant. Integers of few bits are quantised weights, and are held as floats.
 func known(tr *lower.Tracer, t *onnx.Tensor) (*lower.Tensor, error) {
-	_, _, short := t.Type.Range()
 	switch {
 	case t.F != nil:
 		return tr.Floats(t.Dims, t.F)
-	case t.I != nil && short:
-		return tr.Floats(t.Dims, floats(t.I))
 	case t.I != nil:
 		return tr.Ints(t.Dims, t.I)
 	}

@@ -107,18 +107,27 @@ var operators = map[string]operator{
 	"GlobalMaxPool":            op("", 1, globalPool(lower.ReduceMax)),
 	"GlobalLpPool":             op("p", 1, globalLpPool),
 
-	"QuantizeLinear":                       op(quantiseAttrs, 2, quantizeLinear),
-	"DequantizeLinear":                     op(quantiseAttrs, 2, dequantizeLinear),
-	"DynamicQuantizeLinear":                op("", 1, dynamicQuantizeLinear),
-	"MatMulInteger":                        op("", 2, matMulInteger),
-	"ConvInteger":                          op(windowAttrs+" group", 2, convInteger),
-	"QLinearMatMul":                        op("", 8, qLinearMatMul),
-	"QLinearConv":                          op(windowAttrs+" group", 8, qLinearConv),
-	"com.microsoft::QuantizeLinear":        op(quantiseAttrs, 2, quantizeLinear),
-	"com.microsoft::DequantizeLinear":      op(quantiseAttrs, 2, dequantizeLinear),
-	"com.microsoft::DynamicQuantizeMatMul": op("", 3, dynamicQuantizeMatMul),
-	"com.microsoft::MatMulIntegerToFloat":  op("", 4, matMulIntegerToFloat),
-	"com.microsoft::DynamicQuantizeLSTM":   op(recurrentAttrs+" input_forget", 3, dynamicQuantizeLSTM),
+	"QuantizeLinear":                          op(quantiseAttrs, 2, quantizeLinear),
+	"DequantizeLinear":                        op(quantiseAttrs, 2, dequantizeLinear),
+	"DynamicQuantizeLinear":                   op("", 1, dynamicQuantizeLinear),
+	"MatMulInteger":                           op("", 2, matMulInteger),
+	"ConvInteger":                             op(windowAttrs+" group", 2, convInteger),
+	"QLinearMatMul":                           op("", 8, qLinearMatMul),
+	"QLinearConv":                             op(windowAttrs+" group", 8, qLinearConv),
+	"com.microsoft::QuantizeLinear":           op(quantiseAttrs, 2, quantizeLinear),
+	"com.microsoft::DequantizeLinear":         op(quantiseAttrs, 2, dequantizeLinear),
+	"com.microsoft::DynamicQuantizeMatMul":    op("", 3, dynamicQuantizeMatMul),
+	"com.microsoft::MatMulIntegerToFloat":     op("", 4, matMulIntegerToFloat),
+	"com.microsoft::QGemm":                    op("alpha transA transB", 6, qGemm),
+	"com.microsoft::QLinearAdd":               qLinearBinary(lower.Add),
+	"com.microsoft::QLinearMul":               qLinearBinary(lower.Mul),
+	"com.microsoft::QLinearConcat":            op("axis", 5, qLinearConcat),
+	"com.microsoft::QLinearSigmoid":           qLinear("", unary(format.Sigmoid).run),
+	"com.microsoft::QLinearLeakyRelu":         qLinear("alpha", parametric(format.LeakyReLU, par("alpha", 0.01)).run),
+	"com.microsoft::QLinearSoftmax":           qLinear("axis opset", qLinearSoftmax(softmax(format.Softmax))),
+	"com.microsoft::QLinearAveragePool":       qLinear(windowAttrs+" ceil_mode count_include_pad channels_last", pool(format.MeanPool)),
+	"com.microsoft::QLinearGlobalAveragePool": qLinear("channels_last", globalPool(lower.ReduceMean)),
+	"com.microsoft::DynamicQuantizeLSTM":      op(recurrentAttrs+" input_forget", 3, dynamicQuantizeLSTM),
 
 	"LSTM": op(recurrentAttrs+" input_forget", 3, lstm),
 	"GRU":  op(recurrentAttrs+" linear_before_reset", 3, gru),
@@ -253,12 +262,4 @@ func (c *call) broadcast(t *lower.Tensor, with []*lower.Tensor) (*lower.Tensor, 
 		}
 	}
 	return t, nil
-}
-
-func floats(v []int64) []float32 {
-	out := make([]float32, len(v))
-	for i, x := range v {
-		out[i] = float32(x)
-	}
-	return out
 }

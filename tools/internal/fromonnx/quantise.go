@@ -69,6 +69,49 @@ func (c *call) spread(p, x *lower.Tensor) (*lower.Tensor, error) {
 	return c.tr.Gather(p, ax, lower.Vector(at))
 }
 
+// weights are a known tensor dequantised by a scale and zero point of its own or for each position of an axis. This is what dequantised
+// does, with less memory.
+func (c *call) weights(t, scale, zero *lower.Tensor) (*lower.Tensor, error) {
+	dims, v, err := c.tr.Numbers(t)
+	if err != nil {
+		return nil, err
+	}
+	s, err := c.numbers(scale)
+	if err != nil {
+		return nil, err
+	}
+	z := []float32{0}
+	if zero != nil {
+		if z, err = c.numbers(zero); err != nil {
+			return nil, err
+		}
+	}
+	inner, length := len(v), 1
+	if len(s) != 1 || len(z) != 1 {
+		ax, err := lower.AxisIndex(c.int("axis", 1), len(dims))
+		if err != nil {
+			return nil, err
+		}
+		inner, length = 1, dims[ax]
+		for _, d := range dims[ax+1:] {
+			inner *= d
+		}
+	}
+	if len(s) != 1 && len(s) != length || len(z) != 1 && len(z) != length {
+		return nil, fmt.Errorf("%d scales and %d zero points for an axis of length %d", len(s), len(z), length)
+	}
+	out := make([]float32, len(v))
+	for i, x := range v {
+		k := i / max(inner, 1) % length
+		out[i] = (x - z[k%len(z)]) * s[k%len(s)]
+	}
+	d64 := make([]int64, len(dims))
+	for i, d := range dims {
+		d64[i] = int64(d)
+	}
+	return c.tr.Floats(d64, out)
+}
+
 // dequantised is scale (t - zero).
 func (k *chain) dequantised(t *lower.Tensor, q quantisation) *lower.Tensor {
 	t = k.float(t)
@@ -110,6 +153,9 @@ func quantizeLinear(c *call) ([]*lower.Tensor, error) {
 }
 
 func dequantizeLinear(c *call) ([]*lower.Tensor, error) {
+	if !c.in[0].Computed() && !c.in[0].Integers() && c.int("block_size", 0) == 0 {
+		return one(c.weights(c.in[0], c.in[1], c.arg(2)))
+	}
 	q, err := c.quantisation(c.in[0], 1)
 	k := chain{c, err}
 	return one(k.end(k.dequantised(c.in[0], q)))

@@ -164,6 +164,32 @@ func TestQuantisedOperators(t *testing.T) {
 		}, made(func(i []int) float64 {
 			return rounded(float64(float32(acc(i))*(float32(0.5)*filters[i[1]]/2)), 90, 0, 255)
 		}, 1, 3, 5)},
+		"QGemm and QLinearAdd": {10, x, func(m *model) {
+			m.floats("as", []float32{0.02}).typed("az", onnx.Uint8, []int64{128}).typed("w", onnx.Int8, qw, 6, 3).floats("ws", []float32{0.1}).
+				typed("wz", onnx.Int8, []int64{0}).typed("b", onnx.Int32, bias, 3).floats("ys", []float32{0.7}).typed("yz", onnx.Uint8, []int64{110}).
+				node("QGemm", n("x", "as", "az", "w", "ws", "wz", "b", "ys", "yz"), n("y")).
+				node("QLinearAdd", n("y", "ys", "yz", "y", "ys", "yz", "ws", "az"), n("out"))
+			m.Graph.Nodes[0].Domain, m.Graph.Nodes[1].Domain = "com.microsoft", "com.microsoft"
+		}, made(func(i []int) float64 {
+			s := float64(bias[i[1]])
+			for k := range 6 {
+				s += (x.at(i[0], k) - 128) * w.at(k, i[1])
+			}
+			y := (rounded(s*0.02*0.1/0.7, 110, 0, 255) - 110) * 0.7
+			return rounded(2*y/0.1, 128, 0, 255)
+		}, 2, 3)},
+		"QLinearConcat and QLinearSigmoid": {10, x, func(m *model) {
+			m.floats("as", []float32{0.02}).typed("az", onnx.Uint8, []int64{128}).floats("ys", []float32{0.05}).typed("yz", onnx.Uint8, []int64{100}).
+				node("QLinearSigmoid", n("x", "as", "az", "as"), n("y")).
+				node("QLinearConcat", n("ys", "yz", "x", "as", "az", "y", "as", ""), n("out"), intAttr("axis", 1))
+			m.Graph.Nodes[0].Domain, m.Graph.Nodes[1].Domain = "com.microsoft", "com.microsoft"
+		}, made(func(i []int) float64 {
+			v := 0.02 * (x.at(i[0], i[1]%6) - 128)
+			if i[1] >= 6 {
+				v = rounded(sig(v)/0.02, 0, 0, 255) * 0.02
+			}
+			return rounded(v/0.05, 100, 0, 255)
+		}, 2, 12)},
 		"ConvInteger": {10, a, func(m *model) {
 			m.typed("az", onnx.Uint8, []int64{100}).typed("w", onnx.Uint8, qf, 3, 2, 3).typed("wz", onnx.Uint8, []int64{128}).
 				node("ConvInteger", n("x", "w", "az", "wz"), n("out"), intsAttr("pads", 1, 1))

@@ -40,8 +40,14 @@ func (c *call) outputType(i int) onnx.Type {
 		return onnx.Float
 	case "MatMulInteger", "ConvInteger":
 		return onnx.Int32
-	case "QLinearMatMul", "QLinearConv":
+	case "QLinearMatMul", "QLinearConv", "QLinearAdd", "QLinearMul":
 		return c.argType(7)
+	case "QLinearSigmoid", "QLinearLeakyRelu", "QLinearSoftmax", "QLinearAveragePool", "QLinearGlobalAveragePool":
+		return c.argType(4)
+	case "QLinearConcat":
+		return c.argType(1)
+	case "QGemm":
+		return c.argType(8)
 	case "If", "Loop", "Scan":
 		return 0
 	}

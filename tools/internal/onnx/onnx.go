@@ -63,8 +63,8 @@ type Attr struct {
 	Strings []string
 }
 
-// Tensor is a constant. Floating-point types arrive as F, integers and booleans as I; the other is nil, and both are nil where
-// Type is none of those below.
+// Tensor is a constant. Floating-point types and integers of up to 16 bits, which are quantised numbers, arrive as F, wider integers and
+// booleans as I; the other is nil, and both are nil where Type is none of those below.
 type Tensor struct {
 	Name string
 	Type Type

@@ -120,10 +120,14 @@ func (t *Tensor) fill(d *tensorData) error {
 	if d.hasRaw && int64(len(d.raw)) != want*int64(max(t.Type.bits()/8, 1)) {
 		return fmt.Errorf("%d bytes of data are not a whole number of elements", len(d.raw))
 	}
-	if t.Type.Float() {
-		t.F = d.decodeFloats(t.Type, int(count))
-	} else {
-		t.I = d.decodeInts(t.Type, int(count))
+	_, _, short := t.Type.Range()
+	switch {
+	case t.Type.Float():
+		t.F = decode(d, t.Type, int(count), toFloat)
+	case short:
+		t.F = decode(d, t.Type, int(count), func(typ Type, bits uint64) float32 { return float32(toInt(typ, bits)) })
+	default:
+		t.I = decode(d, t.Type, int(count), toInt)
 	}
 	return nil
 }
@@ -159,18 +163,10 @@ func (d *tensorData) count(t Type) int {
 	return len(d.ints)
 }
 
-func (d *tensorData) decodeFloats(t Type, n int) []float32 {
-	out := make([]float32, n)
+func decode[E float32 | int64](d *tensorData, t Type, n int, value func(Type, uint64) E) []E {
+	out := make([]E, n)
 	for i := range out {
-		out[i] = toFloat(t, d.bits(t, i))
-	}
-	return out
-}
-
-func (d *tensorData) decodeInts(t Type, n int) []int64 {
-	out := make([]int64, n)
-	for i := range out {
-		out[i] = toInt(t, d.bits(t, i))
+		out[i] = value(t, d.bits(t, i))
 	}
 	return out
 }
