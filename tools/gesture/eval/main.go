@@ -19,12 +19,20 @@ func main() {
 	subjects := flag.String("subjects", "15-20", "`list` of subjects; the shipped models were trained on 1-14")
 	models := flag.String("models", "", "measure blstm.recur and stream.recur of this `folder` in place of the shipped ones")
 	against := flag.String("against", "", "count the decisions in which the models of this `folder`, say in float, differ")
+	lessons := flag.String("teach", "", "measure teaching with the models of this `folder`, as tools/train/gesture/heldout.py leaves it")
+	train := flag.String("train", "1-14", "with -teach: `list` of subjects that these models were trained on")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "eval: unexpected argument %q\n", flag.Arg(0))
 		os.Exit(2)
 	}
-	if err := run(os.Stdout, *data, *subjects, *models, *against); err != nil {
+	err := error(nil)
+	if *lessons != "" {
+		err = runTeach(os.Stdout, *lessons, *data, *train, *subjects)
+	} else {
+		err = run(os.Stdout, *data, *subjects, *models, *against)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "eval:", err)
 		os.Exit(1)
 	}

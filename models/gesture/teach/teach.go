@@ -1,0 +1,406 @@
+// Package teach adds gestures to a trained model from a few examples: the model's cells stay as they are, their hidden state, pooled over a
+// gesture, is what a small classifier is fitted to. The result is an ordinary .recur file. docs/teaching.md says how well that does.
+package teach
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"unsafe"
+
+	"github.com/recur-go/recur/models/gesture"
+	"github.com/recur-go/recur/runtime"
+	"github.com/recur-go/recur/runtime/format"
+)
+
+// Options say what a model is taught.
+type Options struct {
+	Only bool // drop the gestures that the model knows: they become none
+}
+
+// Report says what was learnt.
+type Report struct {
+	Gestures []Learnt
+	Notes    []string // for people: what may not work well
+}
+
+// Learnt is a gesture of which there were examples.
+type Learnt struct {
+	Label    string
+	Examples int
+	Known    bool           // by the model before
+	Right    int            // examples that are told right by what the others teach
+	Wrong    map[string]int // the others, by what they are taken for
+}
+
+// Limits of examples.
+const (
+	minExamples = 2 // of a new gesture
+	minRows     = 8
+	maxMillis   = 10000
+)
+
+var halfw = 0.5
+
+var variants = 8 // made of each example
+
+// samples are examples as the network sees them.
+type samples struct {
+	example  *Example // nil: a variant
+	of       int      // which example it is a variant of
+	label    string
+	x        []float32 // network input, row after row
+	first    int
+	end      int
+	embedded [][]float64
+}
+
+// teacher is teaching in progress.
+type teacher struct {
+	*base
+	known *statistics
+	all   []*samples
+}
+
+// Teach returns a model that knows the gestures of the examples too.
+func Teach(m *runtime.Model, examples []Example, o Options) (*format.File, *Report, error) {
+	b, err := newBase(m)
+	if err != nil {
+		return nil, nil, err
+	}
+	t := &teacher{base: b}
+	if t.known, err = readStatistics(b.file, b.width()); err != nil {
+		return nil, nil, err
+	}
+	if t.known == nil && !o.Only {
+		return nil, nil, errors.New("the model holds no statistics of the gestures that it knows: teach it the new ones only, or see docs/teaching.md")
+	}
+	if err := b.check(examples); err != nil {
+		return nil, nil, err
+	}
+	if err := t.prepare(examples, variants); err != nil {
+		return nil, nil, err
+	}
+	g := b.trunk()
+	em := b.embed(g)
+	if err := t.embedAll(g, em); err != nil {
+		return nil, nil, err
+	}
+	c, report := t.fit()
+	f := t.finish(g, em, c, o)
+	if _, err := runtime.New(f); err != nil {
+		return nil, nil, fmt.Errorf("the taught model: %w", err)
+	}
+	return f, report, nil
+}
+
+// Remember returns a model that holds what teaching needs to know of its gestures, from examples of each.
+func Remember(m *runtime.Model, examples []Example) (*format.File, error) {
+	b, err := newBase(m)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.check(examples); err != nil {
+		return nil, err
+	}
+	for _, l := range b.known {
+		if !slices.ContainsFunc(examples, func(e Example) bool { return e.Label == l }) {
+			return nil, fmt.Errorf("there is no example of %q", l)
+		}
+	}
+	t := &teacher{base: b}
+	if err := t.prepare(examples, 0); err != nil {
+		return nil, err
+	}
+	g := b.trunk()
+	if err := t.embedAll(g, b.embed(g)); err != nil {
+		return nil, err
+	}
+	groups := t.groups(nil)
+	for _, g := range groups {
+		if !slices.Contains(b.known, g.label) {
+			return nil, fmt.Errorf("the model does not know %q", g.label)
+		}
+	}
+	f := *b.file
+	f.Meta = append(withoutStatistics(f.Meta), newStatistics(groups, b.width()).pairs()...)
+	return &f, nil
+}
+
+func withoutStatistics(meta []format.Pair) []format.Pair {
+	return slices.DeleteFunc(slices.Clone(meta), func(p format.Pair) bool { return p.Key == gestureKey || p.Key == statisticsKey })
+}
+
+// check refuses examples that nothing can be learnt from.
+func (b *base) check(examples []Example) error {
+	n := len(b.channels)
+	count := map[string]int{}
+	for i := range examples {
+		e := &examples[i]
+		if err := e.check(n, b.file.Input.Rate); err != nil {
+			return e.fail(err)
+		}
+		if e.Label == b.none {
+			return e.fail(fmt.Errorf("%q is what the model says where there is no gesture", e.Label))
+		}
+		count[e.Label]++
+		for j := range examples[:i] {
+			if o := &examples[j]; o.Label != e.Label && bytes.Equal(o.gesture(n), e.gesture(n)) {
+				return e.fail(fmt.Errorf("the same samples are an example of %q, too", o.Label))
+			}
+		}
+	}
+	for _, e := range examples {
+		if k := count[e.Label]; k < minExamples && !slices.Contains(b.known, e.Label) {
+			return e.fail(fmt.Errorf("the only example: want %d or more of a gesture, better 5", minExamples))
+		}
+	}
+	return nil
+}
+
+func (e *Example) fail(err error) error {
+	if e.Line > 0 {
+		return fmt.Errorf("%q in line %d: %w", e.Label, e.Line, err)
+	}
+	return fmt.Errorf("%q: %w", e.Label, err)
+}
+
+func (e *Example) gesture(channels int) []byte {
+	v := e.Rows[e.First*channels : e.End*channels]
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), 4*len(v))
+}
+
+func (e *Example) check(channels int, rate float32) error {
+	rows := len(e.Rows) / channels
+	if err := checkLabel(e.Label); err != nil || e.Label == "" {
+		return errors.Join(errors.New("no label"), err)
+	}
+	if rows*channels != len(e.Rows) || e.First < 0 || e.First >= e.End || e.End > rows {
+		return fmt.Errorf("samples %d to %d of %d do not exist", e.First, e.End, rows)
+	}
+	if n := e.End - e.First; n < minRows {
+		return fmt.Errorf("a gesture of %d samples: too short", n)
+	}
+	p := e.period(channels)
+	if p > 0 && rate > 0 && (p*float64(rate) < 800 || p*float64(rate) > 1250) {
+		return fmt.Errorf("%.1f samples a second, the model was trained at %.1f", 1000/p, rate)
+	}
+	if rate > 0 && float64(e.End-e.First)/float64(rate)*1000 > maxMillis {
+		return fmt.Errorf("a gesture of %d samples: longer than %d s", e.End-e.First, maxMillis/1000)
+	}
+	return nil
+}
+
+// prepare makes n variants of each example, and of all what the network sees.
+func (t *teacher) prepare(examples []Example, n int) error {
+	a := newAugmenter(t.channels)
+	for i := range examples {
+		e := &examples[i]
+		list := []Example{*e}
+		for range n {
+			list = append(list, a.variant(e))
+		}
+		for k := range list {
+			s := &samples{of: i, label: e.Label, first: list[k].First, end: list[k].End}
+			if k == 0 {
+				s.example = e
+			}
+			rows := list[k].Rows
+			if !t.stream { // cut out, with a little rest
+				const rest = 6
+				lo, hi := max(0, s.first-rest), min(len(rows)/len(t.channels), s.end+rest)
+				rows = rows[lo*len(t.channels) : hi*len(t.channels)]
+				s.first, s.end = s.first-lo, s.end-lo
+			}
+			x, err := gesture.NetworkInput(t.model, rows)
+			if err != nil {
+				return e.fail(err)
+			}
+			s.x = slices.Clone(x)
+			t.all = append(t.all, s)
+		}
+	}
+	return nil
+}
+
+// run gives the values of a probe for all samples, row after row.
+func (t *teacher) run(m *runtime.Model, do func(s *samples, y []float32)) error {
+	session := m.NewSession()
+	for _, s := range t.all {
+		n := 1
+		if m.PerStep() {
+			n = len(s.x) / len(t.channels)
+		}
+		y := make([]float32, n*m.OutputWidth())
+		session.Reset()
+		if err := session.Run(s.x, y); err != nil {
+			return err
+		}
+		do(s, y)
+	}
+	return nil
+}
+
+func doubles(v []float32) []float64 {
+	d := make([]float64, len(v))
+	for i, x := range v {
+		d[i] = float64(x)
+	}
+	return d
+}
+
+var moments = []int{-6, -3, 0, 3} // steps from the end of a gesture, as late as the answers, at which its embedding is taken
+
+func (t *teacher) embedAll(g *graph, em embedding) error {
+	m, err := t.probe(g, em.e)
+	if err != nil {
+		return err
+	}
+	w := t.width()
+	return t.run(m, func(s *samples, e []float32) {
+		if !t.stream {
+			s.embedded = [][]float64{doubles(e)}
+			return
+		}
+		last := len(e)/w - 1
+		for _, k := range moments {
+			r := min(s.end-1+t.delay+k, last)
+			s.embedded = append(s.embedded, doubles(e[r*w:][:w]))
+		}
+	})
+}
+
+// groups are the embeddings by label, in the order of first occurrence; without, if not nil, says which examples are left out.
+func (t *teacher) groups(without func(s *samples) bool) (list []group) {
+	for _, s := range t.all {
+		if without != nil && without(s) {
+			continue
+		}
+		k := slices.IndexFunc(list, func(g group) bool { return g.label == s.label })
+		if k < 0 {
+			k = len(list)
+			list = append(list, group{label: s.label})
+		}
+		list[k].rows = append(list[k].rows, s.embedded...)
+	}
+	return list
+}
+
+// fit makes the classifier.
+func (t *teacher) fit() (*classifier, *Report) {
+	groups := t.groups(nil)
+	own := newStatistics(groups, t.width())
+	var labels []string
+	var means [][]float64
+	cov := own.covariance()
+	if t.known != nil {
+		old := t.known.covariance()
+		for i, v := range old {
+			cov[i] = halfw*v + (1-halfw)*cov[i]
+		}
+		labels, means = slices.Clone(t.known.labels), slices.Clone(t.known.means)
+	}
+	for i, l := range own.labels {
+		k := slices.Index(labels, l)
+		if k < 0 {
+			labels, means = append(labels, l), append(means, own.means[i])
+			continue
+		}
+		n := float64(t.examples(l))
+		m := slices.Clone(means[k])
+		for j := range m {
+			m[j] = (prior*m[j] + n*own.means[i][j]) / (prior + n)
+		}
+		means[k] = m
+	}
+	c := fit(labels, means, cov)
+	report, far := t.review(c)
+	if t.known != nil {
+		mean, deviation := c.usual(t.known.covariance())
+		far = max(far, mean+slack*deviation)
+	}
+	c.limit = far
+	return c, report
+}
+
+func (t *teacher) examples(label string) (n int) {
+	for _, s := range t.all {
+		if s.example != nil && s.label == label {
+			n++
+		}
+	}
+	return n
+}
+
+// review tells each example by what the others teach, and returns how far from its mean the farthest is.
+func (t *teacher) review(c *classifier) (*Report, float64) {
+	r := &Report{}
+	far := 0.0
+	for k, label := range c.labels {
+		n := t.examples(label)
+		if n == 0 {
+			continue
+		}
+		l := Learnt{Label: label, Examples: n, Known: slices.Contains(t.base.known, label), Wrong: map[string]int{}}
+		for _, s := range t.all {
+			if s.example == nil || s.label != label {
+				continue
+			}
+			z := c.project(mean(s.embedded))
+			own := c.means[k]
+			if !l.Known {
+				others := t.groups(func(o *samples) bool { return o.label != label || o.of == s.of })
+				own = c.project(mean(others[0].rows))
+			}
+			best, d := c.nearest(z, k, own)
+			if best == k {
+				l.Right++
+				far = max(far, d)
+			} else {
+				l.Wrong[c.labels[best]]++
+			}
+		}
+		r.Gestures = append(r.Gestures, l)
+		for other, n := range l.Wrong {
+			if 3*n >= l.Examples {
+				r.Notes = append(r.Notes, fmt.Sprintf("%d of %d examples of %s look like %s", n, l.Examples, label, other))
+			}
+		}
+	}
+	slices.Sort(r.Notes)
+	return r, far
+}
+
+// finish appends the head and describes the model.
+func (t *teacher) finish(g *graph, em embedding, c *classifier, o Options) *format.File {
+	p := c.head(g, em.e)
+	var labels []string
+	var index []int32
+	for k, l := range c.labels {
+		if !o.Only || t.examples(l) > 0 {
+			labels, index = append(labels, l), append(index, int32(k))
+		}
+	}
+	kept := g.apply(format.Gather, "gesture", len(index), refs(p), g.integers(format.RoleIndex, index...))
+	if t.stream {
+		kept = g.apply(format.Mul, "gesture", kept.Width, refs(kept, em.any))
+	}
+	total := g.apply(format.Sum, "gesture", 1, refs(kept), g.integers(format.RoleDims, int32(kept.Width)))
+	none := g.affine("none", total, -1, 1)
+	out := g.join("answer", kept, none)
+	// The end is a softmax, as that of the model before.
+	g.op(format.Clip, "answer", out, refs(out), g.vector(format.RoleParams, 1e-9, 1))
+	g.op(format.Log, "answer", out, refs(out))
+	g.op(format.Softmax, "answer", out, refs(out))
+	f := g.f
+	f.Output = out.Value
+	f.Labels = append(slices.Clone(labels), t.none)
+	f.Meta = withoutStatistics(f.Meta)
+	for _, l := range labels {
+		if n := t.examples(l); n > 0 {
+			f.Meta = append(f.Meta, format.Pair{Key: prefix + "taught", Value: fmt.Sprintf("%s, %d examples", l, n)})
+		}
+	}
+	return f
+}
