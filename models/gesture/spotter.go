@@ -112,6 +112,7 @@ func (s *Spotter) Flush() (e Event, ok bool) { return s.detect.close() }
 type detector struct {
 	labels  []string
 	none    int
+	unlike  int     // label of a gesture that is none of the others, and dropped; -1: there is none
 	delay   int     // rows by which the answers are late
 	on      float32 // probability of any gesture that opens one
 	off     float32 // below it a row is quiet
@@ -144,6 +145,12 @@ func newDetector(m *meta, labels []string) detector {
 		total:   make([]float32, len(labels)),
 	}
 	d.off = m.float("off", 1e-6, d.on)
+	d.unlike = -1
+	if m.has("unlike") {
+		if d.unlike = slices.Index(labels, m.take("unlike")); d.unlike < 0 || d.unlike == d.none {
+			m.fail("unlike names none of the other labels")
+		}
+	}
 	if d.none < 0 {
 		m.fail("none names none of the labels")
 	}
@@ -203,6 +210,9 @@ func (d *detector) close() (e Event, ok bool) {
 		if best < 0 || v > d.total[best] {
 			best = k
 		}
+	}
+	if best == d.unlike {
+		return Event{}, false
 	}
 	return Event{Start: d.start, End: d.end, Label: d.labels[best], Confidence: d.total[best] / sum}, true
 }

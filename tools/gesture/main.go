@@ -35,6 +35,11 @@ Sensors in SI units, brought to the model's rate, channels and units (docs/senso
   gesture -model my.recur -sensor csv:rec.csv -speed 1    a recording, as fast as it was made
   gesture doctor                                          what is here, and how well it works
 
+Gestures of your own, from a few examples (docs/teaching.md):
+
+  gesture record -label wave -n 5 -o my.csv -sensor iio
+  gesture teach -data my.csv -o my.recur
+
 Something to do:
 
   gesture -sensor iio -exec 'mosquitto_pub -t gesture -m {label}'
@@ -62,8 +67,15 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 
 func runOn(h host, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	stdout, stderr = &lockedWriter{w: stdout}, &lockedWriter{w: stderr}
-	if len(args) > 0 && args[0] == "doctor" {
-		return doctor(h, args[1:], stdin, stdout, stderr)
+	if len(args) > 0 {
+		switch args[0] {
+		case "doctor":
+			return doctor(h, args[1:], stdin, stdout, stderr)
+		case "record":
+			return record(h, args[1:], stdin, stdout, stderr)
+		case "teach":
+			return teachCommand(args[1:], stdin, stdout, stderr)
+		}
 	}
 	o, err := parse(args, stdout, stderr)
 	o.host = h

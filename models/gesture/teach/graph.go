@@ -195,16 +195,16 @@ func floats(v []float64) []float32 {
 
 // embedding is what the classifier of a taught model sees.
 type embedding struct {
-	e   format.Ref
-	any format.Ref // probability of a gesture at each step, of a stream
+	e         format.Ref
+	any, none format.Ref // probability of a gesture at each step, and of none, of a stream
 }
 
 // keep is the share of what is summed up that stays in a step without a gesture.
 const keep = 0.95
 
 // embed appends mean and maximum over the gesture of the hidden state. In a stream they are over the steps so far in which there seems to
-// be a gesture: those before fade where there seems to be none.
-func (b *base) embed(g *graph) embedding {
+// be a gesture: those before fade where there seems to be none. motion, if not nil, adds to what the base takes for one.
+func (b *base) embed(g *graph, motion *logistic) embedding {
 	h := b.hidden
 	if !b.stream {
 		e := g.value(b.width(), false)
@@ -213,6 +213,11 @@ func (b *base) embed(g *graph) embedding {
 		return embedding{e: e}
 	}
 	none := b.noneAt
+	if motion != nil {
+		still := g.dense("still", h, minus(make([]float64, len(motion.w)), motion.w), []float64{-motion.b})
+		g.op(format.Sigmoid, "still", still, refs(still))
+		none = g.apply(format.Mul, "none", 1, refs(none, still))
+	}
 	any := g.affine("any", none, -1, 1)
 	stay := g.affine("stay", none, keep-1, 1)
 
@@ -226,7 +231,7 @@ func (b *base) embed(g *graph) embedding {
 	faded := g.apply(format.Mul, "max", h.Width, refs(before, stay))
 	g.op(format.Maximum, "max", most, refs(faded, now))
 	g.op(format.Store, "max", before, refs(most))
-	return embedding{e, any}
+	return embedding{e, any, none}
 }
 
 func (g *graph) vector1(v float32) *format.Arg {

@@ -101,3 +101,75 @@ func orthonormal(v []float64, basis [][]float64) (u []float64, ok bool) {
 	return u, true
 }
 
+// logistic is the probability 1/(1+exp(-(w x + b))).
+type logistic struct {
+	w []float64
+	b float64
+}
+
+func (l *logistic) at(x []float64) float64 { return 1 / (1 + math.Exp(-dot(l.w, x)-l.b)) }
+
+// fitLogistic minimises the loss of rows x of class y plus decay/2 |w|² by gradient descent with momentum (Nesterov). Both classes weigh the
+// same.
+func fitLogistic(x [][]float64, y []bool, decay float64) *logistic {
+	const steps = 300
+	n := len(x[0])
+	positive := 0.0
+	squares := 0.0
+	for k, v := range x {
+		if y[k] {
+			positive++
+		}
+		squares = max(squares, dot(v, v)+1)
+	}
+	rate := 1 / (squares/4 + decay)
+	l, last := &logistic{w: make([]float64, n)}, &logistic{w: make([]float64, n)}
+	g := make([]float64, n)
+	for step := range steps {
+		m := float64(step) / float64(step+3)
+		ahead := &logistic{w: make([]float64, n), b: l.b + m*(l.b-last.b)}
+		for i := range g {
+			ahead.w[i] = l.w[i] + m*(l.w[i]-last.w[i])
+			g[i] = decay * ahead.w[i]
+		}
+		gb := 0.0
+		for k, v := range x {
+			d := ahead.at(v) / (2 * (float64(len(x)) - positive))
+			if y[k] {
+				d = (ahead.at(v) - 1) / (2 * positive)
+			}
+			gb += d
+			for i, xi := range v {
+				g[i] += d * xi
+			}
+		}
+		last = l
+		l = &logistic{w: make([]float64, n), b: ahead.b - rate*gb}
+		for i := range g {
+			l.w[i] = ahead.w[i] - rate*g[i]
+		}
+	}
+	return l
+}
+
+// calibrate stretches l so that nearly no row of the class false, and half of those of the class true, pass from -sure to sure: a Spotter
+// wants quiet rests.
+func (l *logistic) calibrate(x [][]float64, y []bool) {
+	const sure = 3.5
+	var no, yes []float64
+	for k, v := range x {
+		if s := dot(l.w, v) + l.b; y[k] {
+			yes = append(yes, s)
+		} else {
+			no = append(no, s)
+		}
+	}
+	slices.Sort(no)
+	slices.Sort(yes)
+	low, high := no[len(no)*98/100], yes[len(yes)/2]
+	stretch := 2 * sure / max(high-low, 0.5)
+	for i := range l.w {
+		l.w[i] *= stretch
+	}
+	l.b = (l.b-low)*stretch - sure
+}

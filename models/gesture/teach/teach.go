@@ -21,18 +21,22 @@ type Options struct {
 
 // Report says what was learnt.
 type Report struct {
-	Gestures []Learnt
-	Notes    []string // for people: what may not work well
+	Gestures []Learnt `json:"gestures"`
+	Notes    []string `json:"notes,omitempty"` // for people: what may not work well
 }
 
 // Learnt is a gesture of which there were examples.
 type Learnt struct {
-	Label    string
-	Examples int
-	Known    bool           // by the model before
-	Right    int            // examples that are told right by what the others teach
-	Wrong    map[string]int // the others, by what they are taken for
+	Label    string         `json:"label"`
+	Examples int            `json:"examples"`
+	Known    bool           `json:"known"`  // by the model before
+	Unseen   int            `json:"unseen"` // examples that the model does not take for gestures
+	Right    int            `json:"right"`  // examples that are told right by what the others teach
+	Wrong    map[string]int `json:"wrong"`  // the others, by what they are taken for
 }
+
+// Unlike is the label of a taught stream model that says that there is a gesture, and that it is like none of the others. A Spotter drops it.
+const Unlike = "unlike"
 
 // Limits of examples.
 const (
@@ -41,9 +45,7 @@ const (
 	maxMillis   = 10000
 )
 
-var halfw = 0.5
-
-var variants = 8 // made of each example
+const variants = 8 // made of each example
 
 // samples are examples as the network sees them.
 type samples struct {
@@ -53,6 +55,8 @@ type samples struct {
 	x        []float32 // network input, row after row
 	first    int
 	end      int
+	moments  []int // steps at which it is embedded
+	seen     bool  // the model takes it for a gesture
 	embedded [][]float64
 }
 
@@ -83,9 +87,20 @@ func Teach(m *runtime.Model, examples []Example, o Options) (*format.File, *Repo
 		return nil, nil, err
 	}
 	g := b.trunk()
-	em := b.embed(g)
+	em := b.embed(g, nil)
 	if err := t.embedAll(g, em); err != nil {
 		return nil, nil, err
+	}
+	if unseen := t.unseen(); len(unseen) > 0 {
+		motion, err := t.motion(unseen)
+		if err != nil {
+			return nil, nil, err
+		}
+		g = b.trunk()
+		em = b.embed(g, motion)
+		if err := t.embedAll(g, em); err != nil {
+			return nil, nil, err
+		}
 	}
 	c, report := t.fit()
 	f := t.finish(g, em, c, o)
@@ -114,7 +129,7 @@ func Remember(m *runtime.Model, examples []Example) (*format.File, error) {
 		return nil, err
 	}
 	g := b.trunk()
-	if err := t.embedAll(g, b.embed(g)); err != nil {
+	if err := t.embedAll(g, b.embed(g, nil)); err != nil {
 		return nil, err
 	}
 	groups := t.groups(nil)
@@ -123,6 +138,7 @@ func Remember(m *runtime.Model, examples []Example) (*format.File, error) {
 			return nil, fmt.Errorf("the model does not know %q", g.label)
 		}
 	}
+	slices.SortFunc(groups, func(x, y group) int { return slices.Index(b.known, x.label) - slices.Index(b.known, y.label) })
 	f := *b.file
 	f.Meta = append(withoutStatistics(f.Meta), newStatistics(groups, b.width()).pairs()...)
 	return &f, nil
@@ -141,8 +157,8 @@ func (b *base) check(examples []Example) error {
 		if err := e.check(n, b.file.Input.Rate); err != nil {
 			return e.fail(err)
 		}
-		if e.Label == b.none {
-			return e.fail(fmt.Errorf("%q is what the model says where there is no gesture", e.Label))
+		if e.Label == b.none || e.Label == Unlike {
+			return e.fail(fmt.Errorf("%q is what the model says where there is no such gesture", e.Label))
 		}
 		count[e.Label]++
 		for j := range examples[:i] {
@@ -213,11 +229,16 @@ func (t *teacher) prepare(examples []Example, n int) error {
 				rows = rows[lo*len(t.channels) : hi*len(t.channels)]
 				s.first, s.end = s.first-lo, s.end-lo
 			}
-			x, err := gesture.NetworkInput(t.model, rows)
+			x, at, err := gesture.NetworkInput(t.model, rows)
+			if err == nil && len(at) < minRows {
+				err = errors.New("the model's motion gate sees no movement")
+			}
 			if err != nil {
 				return e.fail(err)
 			}
-			s.x = slices.Clone(x)
+			s.x = x
+			s.first, _ = slices.BinarySearch(at, s.first)
+			s.end, _ = slices.BinarySearch(at, s.end)
 			t.all = append(t.all, s)
 		}
 	}
@@ -250,9 +271,25 @@ func doubles(v []float32) []float64 {
 	return d
 }
 
-var moments = []int{-6, -3, 0, 3} // steps from the end of a gesture, as late as the answers, at which its embedding is taken
+// Steps of a stream at which embeddings are taken, from the end of a gesture on, as late as the answers: those that a Spotter decides by.
+const (
+	earliest = -6
+	latest   = 24
+	every    = 3
+	noticed  = 0.2 // probability of a gesture that goes on
+	surely   = 0.5 // and of one that begins
+)
 
 func (t *teacher) embedAll(g *graph, em embedding) error {
+	if t.stream {
+		m, err := t.probe(g, em.any)
+		if err != nil {
+			return err
+		}
+		if err := t.run(m, func(s *samples, any []float32) { s.notice(any, t.delay) }); err != nil {
+			return err
+		}
+	}
 	m, err := t.probe(g, em.e)
 	if err != nil {
 		return err
@@ -263,12 +300,93 @@ func (t *teacher) embedAll(g *graph, em embedding) error {
 			s.embedded = [][]float64{doubles(e)}
 			return
 		}
-		last := len(e)/w - 1
-		for _, k := range moments {
-			r := min(s.end-1+t.delay+k, last)
+		for _, r := range s.moments {
 			s.embedded = append(s.embedded, doubles(e[r*w:][:w]))
 		}
 	})
+}
+
+// unseen are the new gestures of which the model does not take most examples for gestures.
+func (t *teacher) unseen() (labels []string) {
+	if !t.stream {
+		return nil
+	}
+	for _, g := range t.groups(nil) {
+		seen, of := 0, 0
+		for _, s := range t.all {
+			if s.label == g.label && s.example != nil {
+				of++
+				if s.seen {
+					seen++
+				}
+			}
+		}
+		if 2*seen <= of && !slices.Contains(t.base.known, g.label) {
+			labels = append(labels, g.label)
+		}
+	}
+	return labels
+}
+
+const motionDecay = 1e-2
+
+// motion learns to tell examples of the labels from the rest beside all examples.
+func (t *teacher) motion(labels []string) (*logistic, error) {
+	g := t.trunk()
+	m, err := t.probe(g, t.hidden)
+	if err != nil {
+		return nil, err
+	}
+	var x [][]float64
+	var y []bool
+	positive := 0
+	err = t.run(m, func(s *samples, h []float32) {
+		if s.example == nil {
+			return
+		}
+		w := t.hidden.Width
+		for r := range len(h) / w {
+			begun, ended := r >= s.first+t.delay, r >= s.end+t.delay
+			switch {
+			case r < s.first || ended: // rest
+			case begun && slices.Contains(labels, s.label):
+				positive++
+			default: // either is right, or the model sees it
+				continue
+			}
+			x, y = append(x, doubles(h[r*w:][:w])), append(y, begun && !ended)
+		}
+	})
+	if err != nil || positive == 0 || positive == len(x) {
+		return nil, errors.Join(err, errors.New("no rest beside the examples"))
+	}
+	l := fitLogistic(x, y, motionDecay)
+	l.calibrate(x, y)
+	return l, nil
+}
+
+// notice finds the moments for embeddings, and whether the model takes the example for a gesture.
+func (s *samples) notice(any []float32, delay int) {
+	last := min(s.end-1+delay, len(any)-1)
+	s.moments, s.embedded, s.seen = nil, nil, false
+	end := -1
+	for r := min(s.first, last); r < min(len(any), last+latest); r++ {
+		s.seen = s.seen || any[r] >= surely
+		if any[r] >= noticed && r <= last {
+			end = r
+		}
+	}
+	if end < 0 {
+		end = last
+	}
+	for r := max(0, end+earliest); r < min(len(any), last+latest); r += every {
+		if any[r] >= noticed {
+			s.moments = append(s.moments, r)
+		}
+	}
+	if len(s.moments) == 0 {
+		s.moments = []int{end}
+	}
 }
 
 // groups are the embeddings by label, in the order of first occurrence; without, if not nil, says which examples are left out.
@@ -297,7 +415,7 @@ func (t *teacher) fit() (*classifier, *Report) {
 	if t.known != nil {
 		old := t.known.covariance()
 		for i, v := range old {
-			cov[i] = halfw*v + (1-halfw)*cov[i]
+			cov[i] = (cov[i] + v) / 2
 		}
 		labels, means = slices.Clone(t.known.labels), slices.Clone(t.known.means)
 	}
@@ -347,6 +465,9 @@ func (t *teacher) review(c *classifier) (*Report, float64) {
 			if s.example == nil || s.label != label {
 				continue
 			}
+			if t.stream && !s.seen {
+				l.Unseen++
+			}
 			z := c.project(mean(s.embedded))
 			own := c.means[k]
 			if !l.Known {
@@ -362,6 +483,9 @@ func (t *teacher) review(c *classifier) (*Report, float64) {
 			}
 		}
 		r.Gestures = append(r.Gestures, l)
+		if l.Unseen > 0 {
+			r.Notes = append(r.Notes, fmt.Sprintf("%d of %d examples of %s are no gestures to the model: it will miss it", l.Unseen, l.Examples, label))
+		}
 		for other, n := range l.Wrong {
 			if 3*n >= l.Examples {
 				r.Notes = append(r.Notes, fmt.Sprintf("%d of %d examples of %s look like %s", n, l.Examples, label, other))
@@ -383,20 +507,24 @@ func (t *teacher) finish(g *graph, em embedding, c *classifier, o Options) *form
 		}
 	}
 	kept := g.apply(format.Gather, "gesture", len(index), refs(p), g.integers(format.RoleIndex, index...))
-	if t.stream {
-		kept = g.apply(format.Mul, "gesture", kept.Width, refs(kept, em.any))
-	}
 	total := g.apply(format.Sum, "gesture", 1, refs(kept), g.integers(format.RoleDims, int32(kept.Width)))
-	none := g.affine("none", total, -1, 1)
-	out := g.join("answer", kept, none)
+	out := g.join("answer", kept, g.affine("unlike", total, -1, 1))
+	if t.stream {
+		labels = append(labels, Unlike)
+		out = g.join("answer", g.apply(format.Mul, "answer", out.Width, refs(out, em.any)), em.none)
+	}
+	labels = append(labels, t.none)
 	// The end is a softmax, as that of the model before.
 	g.op(format.Clip, "answer", out, refs(out), g.vector(format.RoleParams, 1e-9, 1))
 	g.op(format.Log, "answer", out, refs(out))
 	g.op(format.Softmax, "answer", out, refs(out))
 	f := g.f
 	f.Output = out.Value
-	f.Labels = append(slices.Clone(labels), t.none)
+	f.Labels = labels
 	f.Meta = withoutStatistics(f.Meta)
+	if t.stream {
+		f.Meta = append(f.Meta, format.Pair{Key: "gesture.unlike", Value: Unlike})
+	}
 	for _, l := range labels {
 		if n := t.examples(l); n > 0 {
 			f.Meta = append(f.Meta, format.Pair{Key: prefix + "taught", Value: fmt.Sprintf("%s, %d examples", l, n)})

@@ -18,7 +18,7 @@ import (
 // each subject with a few examples, and judged on the subject's other recordings.
 const (
 	shots  = 5 // examples of each gesture
-	draws  = 2 // of the recordings that the examples are from
+	draws  = 4 // of the recordings that the examples are from
 	around = 6 // rows of rest in a span of segments.csv, before the gesture and after
 )
 
@@ -251,12 +251,12 @@ func (s *split) judge(l *lesson, m *runtime.Model, r *recording) error {
 
 // answer is the model's to a gesture that is cut out: the sum of its answers at the end.
 func answer(m *runtime.Model, e *teach.Example) ([]float32, error) {
-	x, err := gesture.NetworkInput(m, e.Rows)
+	x, at, err := gesture.NetworkInput(m, e.Rows)
 	if err != nil {
 		return nil, err
 	}
 	out := m.OutputWidth()
-	n := len(x) / m.InputWidth()
+	n := len(at)
 	y := make([]float32, n*out)
 	if err := m.NewSession().Run(x, y); err != nil {
 		return nil, err
@@ -265,9 +265,10 @@ func answer(m *runtime.Model, e *teach.Example) ([]float32, error) {
 	if err != nil {
 		return nil, err
 	}
+	end, _ := slices.BinarySearch(at, e.End)
 	p := make([]float32, out)
 	for k := -6; k <= 3; k++ {
-		t := min(e.End-1+delay+k, n-1)
+		t := max(0, min(end-1+delay+k, n-1))
 		for i, v := range y[t*out:][:out] {
 			p[i] += v
 		}

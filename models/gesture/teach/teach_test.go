@@ -1,0 +1,538 @@
+package teach
+
+import (
+	"errors"
+	"io"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/recur-go/recur/models/gesture"
+	"github.com/recur-go/recur/models/gesture/demo"
+	"github.com/recur-go/recur/runtime"
+	"github.com/recur-go/recur/runtime/format"
+)
+
+const testRate = 62.5
+
+func streamModel(t testing.TB) *runtime.Model {
+	t.Helper()
+	m, err := gesture.Stream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// played is the demo recording of a seed.
+func played(t testing.TB, seed uint64, width int) (rows []float32) {
+	t.Helper()
+	r := demo.New(seed)
+	sample := make([]float32, width)
+	for {
+		if _, err := r.Next(sample); err == io.EOF {
+			return rows
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		rows = append(rows, sample...)
+	}
+}
+
+// examplesOf cuts the demo recordings of seeds.
+func examplesOf(t testing.TB, m *runtime.Model, seeds ...uint64) (list []Example) {
+	t.Helper()
+	units, err := gesture.Units(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	width := m.InputWidth()
+	for _, seed := range seeds {
+		s := NewSegmenter(units, testRate)
+		var found []Example
+		for rows := played(t, seed, width); len(rows) > 0; rows = rows[width:] {
+			e, err := s.Push(rows[:width])
+			if e != nil && !errors.Is(err, ErrRefused) || err != nil && e != nil { // flat tops of the synthetic curves are no fault here
+				found = append(found, *e)
+			}
+		}
+		labels := demo.Labels()
+		if len(found) != len(labels) {
+			t.Logf("seed %d: %d movements", seed, len(found))
+			continue
+		}
+		for i := range found {
+			found[i].Label = labels[i]
+		}
+		list = append(list, found...)
+	}
+	return list
+}
+
+func of(list []Example, label string) []Example {
+	return slices.DeleteFunc(slices.Clone(list), func(e Example) bool { return e.Label != label })
+}
+
+// swapped is a movement that the models do not know: the finger's of the wrist, and the wrist's of the finger.
+func swapped(list []Example, label string, size float32) []Example {
+	out := slices.Clone(list)
+	for i := range out {
+		e := &out[i]
+		e.Label = label
+		e.Rows = slices.Clone(e.Rows)
+		for r := e.Rows; len(r) > 0; r = r[10:] {
+			level := e.Rows[:10]
+			var v [10]float32
+			for k := range v {
+				from := (k + 5) % 10
+				v[k] = level[k] + (r[from]-level[from])*size
+			}
+			if len(r) < len(e.Rows) {
+				copy(r, v[:])
+			}
+		}
+	}
+	return out
+}
+
+// reversed plays movements backwards.
+func reversed(list []Example, label string) []Example {
+	out := slices.Clone(list)
+	for i := range out {
+		e := &out[i]
+		n := len(e.Rows) / 10
+		rows := make([]float32, 0, len(e.Rows))
+		for t := range n {
+			rows = append(rows, e.Rows[(n-1-t)*10:][:10]...)
+		}
+		*e = Example{Label: label, Rows: rows, First: n - e.End, End: n - e.First}
+	}
+	return out
+}
+
+func remembered(t testing.TB, m *runtime.Model, known []Example) *runtime.Model {
+	t.Helper()
+	f, err := Remember(m, known)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := runtime.New(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// spotted are the labels that a model finds in examples, each between rests; "" where it finds none, or more than one.
+func spotted(t testing.TB, m *runtime.Model, list []Example) (labels []string) {
+	t.Helper()
+	s, err := gesture.NewSpotter(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range list {
+		s.Reset()
+		var found []string
+		add := func(v gesture.Event, ok bool) {
+			if ok {
+				found = append(found, v.Label)
+			}
+		}
+		n := len(e.Rows) / 10
+		for i := range n + 100 {
+			v, ok, err := s.Push(e.Rows[min(i, n-1)*10:][:10], float64(i)/testRate)
+			if err != nil {
+				t.Fatal(err)
+			}
+			add(v, ok)
+		}
+		v, ok := s.Flush()
+		add(v, ok)
+		if len(found) != 1 {
+			found = []string{""}
+		}
+		labels = append(labels, found[0])
+	}
+	return labels
+}
+
+func count(labels []string, label string) (n int) {
+	for _, l := range labels {
+		if l == label {
+			n++
+		}
+	}
+	return n
+}
+
+func TestTeach(t *testing.T) {
+	m := streamModel(t)
+	known := examplesOf(t, m, 1, 2, 3, 4, 5, 7)
+	if len(known) < 54 {
+		t.Fatalf("%d examples of the demo", len(known))
+	}
+	base := remembered(t, m, known)
+	turn, back := reversed(of(known, "G9"), "turn"), reversed(of(known, "G5"), "back")
+	f, report, err := Teach(base, append(slices.Clone(turn[:3]), back[:3]...), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%+v", report)
+	if len(report.Gestures) != 2 || report.Gestures[0].Label != "turn" || report.Gestures[0].Examples != 3 || report.Gestures[0].Known {
+		t.Errorf("report %+v", report)
+	}
+	taught, err := runtime.New(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for label, list := range map[string][]Example{"turn": turn[3:], "back": back[3:]} {
+		if got := spotted(t, taught, list); count(got, label) < len(list)-1 {
+			t.Errorf("%s: found %q", label, got)
+		}
+	}
+	right := 0
+	for _, e := range known {
+		right += count(spotted(t, taught, []Example{e}), e.Label)
+	}
+	if right < len(known)*9/10 {
+		t.Errorf("%d of %d known gestures found", right, len(known))
+	}
+	if want := append(slices.DeleteFunc(slices.Clone(m.File().Labels), func(l string) bool { return l == "none" }), "turn", "back", Unlike, "none"); !slices.Equal(f.Labels, want) {
+		t.Errorf("labels %q, want %q", f.Labels, want)
+	}
+	checkBlobs(t, m.File(), f)
+
+	if _, _, err := Teach(taught, turn[:3], Options{}); err == nil || !strings.Contains(err.Error(), "taught before") {
+		t.Errorf("taught again: %v", err)
+	}
+	again, _, err := Teach(base, append(slices.Clone(turn[:3]), back[:3]...), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, _ := format.Encode(f)
+	if b, _ := format.Encode(again); string(a) != string(b) {
+		t.Error("the same examples make another file")
+	}
+}
+
+// checkBlobs wants the base's weights to be the first of the taught model's.
+func checkBlobs(t *testing.T, base, taught *format.File) {
+	t.Helper()
+	for i := range base.Blobs {
+		a, b := &base.Blobs[i], &taught.Blobs[i]
+		if a.Kind != b.Kind || !slices.Equal(a.I8, b.I8) || !slices.Equal(a.F32, b.F32) || !slices.Equal(a.I32, b.I32) {
+			t.Fatalf("blob %d of the base has changed", i)
+		}
+	}
+}
+
+// TestOnly teaches new gestures in place of the known ones; the network takes the movements of one for rest.
+func TestOnly(t *testing.T) {
+	m := streamModel(t)
+	known := examplesOf(t, m, 1, 2, 3, 4, 5, 7)
+	swap, back := swapped(of(known, "G4"), "swap", 1), reversed(of(known, "G5"), "back")
+	lesson := append(slices.Clone(swap[:4]), back[:4]...)
+	for name, base := range map[string]*runtime.Model{"without statistics": m, "with": remembered(t, m, known)} {
+		f, _, err := Teach(base, lesson, Options{Only: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := []string{"swap", "back", Unlike, "none"}; !slices.Equal(f.Labels, want) {
+			t.Errorf("%s: labels %q, want %q", name, f.Labels, want)
+		}
+		taught, err := runtime.New(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := append(spotted(t, taught, swap[4:]), spotted(t, taught, back[4:])...); count(got, "swap") < len(swap)-5 || count(got, "back") < len(back)-5 {
+			t.Errorf("%s: found %q", name, got)
+		}
+		if name == "with" {
+			others := spotted(t, taught, of(known, "G1"))
+			if n := count(others, ""); n < len(others)-1 {
+				t.Errorf("%s: other gestures are found as %q", name, others)
+			}
+		}
+	}
+	if _, _, err := Teach(m, lesson, Options{}); err == nil || !strings.Contains(err.Error(), "no statistics") {
+		t.Errorf("without statistics: %v", err)
+	}
+}
+
+// TestSequence teaches the model for gestures that are already cut out.
+func TestSequence(t *testing.T) {
+	m, err := gesture.BLSTM()
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := examplesOf(t, streamModel(t), 1, 2, 3, 4, 5, 7)
+	base := remembered(t, m, known)
+	swap := swapped(of(known, "G4"), "swap", 1)
+	f, _, err := Teach(base, swap[:3], Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	taught, err := runtime.New(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := gesture.NewClassifier(taught)
+	if err != nil {
+		t.Fatal(err)
+	}
+	right := 0
+	list := append(slices.Clone(swap[3:]), known...)
+	for _, e := range list {
+		lo, hi := max(0, e.First-6), min(len(e.Rows)/10, e.End+6)
+		label, _, err := c.Classify(e.Rows[lo*10 : hi*10])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if label == e.Label {
+			right++
+		}
+	}
+	if right < len(list)*9/10 {
+		t.Errorf("%d of %d right", right, len(list))
+	}
+}
+
+// TestKnownLabel gives examples of a gesture that the model knows.
+func TestKnownLabel(t *testing.T) {
+	m := streamModel(t)
+	known := examplesOf(t, m, 1, 2, 3, 4)
+	base := remembered(t, m, known)
+	f, report, err := Teach(base, of(known, "G3")[:2], Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(report.Gestures) != 1 || !report.Gestures[0].Known || len(f.Labels) != len(m.File().Labels)+1 {
+		t.Errorf("%+v, labels %q", report, f.Labels)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	m := streamModel(t)
+	known := examplesOf(t, m, 1, 2)
+	swap := swapped(of(known, "G4"), "swap", 1)
+	other := slices.Clone(swap)
+	for i := range other {
+		other[i].Label = "other"
+	}
+	change := func(f func(e *Example)) []Example {
+		list := slices.Clone(swap)
+		f(&list[0])
+		return list
+	}
+	for name, c := range map[string]struct {
+		list []Example
+		want string
+	}{
+		"one example":   {swap[:1], `"swap": the only example`},
+		"two labels":    {append(slices.Clone(swap), other...), `the same samples are an example of "swap", too`},
+		"none":          {change(func(e *Example) { e.Label = "none" }), "no such gesture"},
+		"unlike":        {change(func(e *Example) { e.Label = Unlike }), "no such gesture"},
+		"no label":      {change(func(e *Example) { e.Label = "" }), "no label"},
+		"control":       {change(func(e *Example) { e.Label = "a\nb" }), "printable"},
+		"short":         {change(func(e *Example) { e.End = e.First + 3 }), "too short"},
+		"outside":       {change(func(e *Example) { e.End = 1 << 20 }), "do not exist"},
+		"long":          {change(func(e *Example) { e.Rows = slices.Repeat(e.Rows, 50); e.End = len(e.Rows) / 10 }), "longer than"},
+		"not a reading": {change(func(e *Example) { e.Rows = slices.Clone(e.Rows); e.Rows[5] = 1e30 }), "no sensor reading"},
+		"other rate":    {change(func(e *Example) { e.start, e.end = 0, 20*float64(len(e.Rows)/10) }), "samples a second, the model was trained at 62.5"},
+	} {
+		if _, _, err := Teach(m, c.list, Options{Only: true}); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+	if _, err := Remember(m, of(known, "G4")); err == nil || !strings.Contains(err.Error(), `no example of "G1"`) {
+		t.Errorf("remember some: %v", err)
+	}
+	if _, err := Remember(m, append(known, swap...)); err == nil || !strings.Contains(err.Error(), `does not know "swap"`) {
+		t.Errorf("remember others: %v", err)
+	}
+}
+
+func TestStatistics(t *testing.T) {
+	const width = 6
+	random := rand.New(rand.NewPCG(1, 1))
+	groups := []group{{label: "a"}, {label: "b"}}
+	for i := range groups {
+		for range 200 {
+			r := make([]float64, width)
+			for k := range r {
+				r[k] = float64(i) + random.NormFloat64()*float64(k+1)
+			}
+			r[1] += r[0]
+			groups[i].rows = append(groups[i].rows, r)
+		}
+	}
+	s := newStatistics(groups, width)
+	f := &format.File{Meta: append([]format.Pair{{Key: "x", Value: "y"}}, s.pairs()...)}
+	got, err := readStatistics(f, width)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(got.labels, s.labels) || got.dof != 398 {
+		t.Errorf("%q, %v", got.labels, got.dof)
+	}
+	a, b := s.covariance(), got.covariance()
+	for i := range a {
+		if math.Abs(a[i]-b[i]) > 0.005*s.spread[i/width]*s.spread[i%width] {
+			t.Errorf("covariance %d: %v, want %v", i, b[i], a[i])
+		}
+	}
+	for k := range width {
+		if math.Abs(got.means[1][k]-s.means[1][k]) > 1e-6 {
+			t.Errorf("mean %v, want %v", got.means[1], s.means[1])
+		}
+	}
+	if len(withoutStatistics(f.Meta)) != 1 {
+		t.Errorf("left %v", withoutStatistics(f.Meta))
+	}
+	if none, err := readStatistics(&format.File{}, width); none != nil || err != nil {
+		t.Errorf("of no metadata %v, %v", none, err)
+	}
+	for name, value := range map[string]string{"short": "AQ==", "no base64": "???", "another version": "B" + f.Meta[3].Value[1:]} {
+		bad := &format.File{Meta: slices.Clone(f.Meta)}
+		bad.Meta[3].Value = value
+		if _, err := readStatistics(bad, width); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	if _, err := readStatistics(f, width+1); err == nil {
+		t.Error("another width: no error")
+	}
+}
+
+func TestEigen(t *testing.T) {
+	const n = 12
+	random := rand.New(rand.NewPCG(3, 1))
+	a := make([]float64, n*n)
+	for i := range n {
+		for j := range i + 1 {
+			a[i*n+j] = random.NormFloat64()
+			a[j*n+i] = a[i*n+j]
+		}
+	}
+	values, vectors := eigen(slices.Clone(a), n)
+	for k, v := range vectors {
+		if k > 0 && values[k] > values[k-1] {
+			t.Errorf("values %v are not in order", values)
+		}
+		for i := range n {
+			if d := dot(a[i*n:][:n], v) - values[k]*v[i]; math.Abs(d) > 1e-7 {
+				t.Errorf("vector %d: off by %v", k, d)
+			}
+		}
+		for j, w := range vectors {
+			if d := dot(v, w); math.Abs(d-float64(index(j == k))) > 1e-9 {
+				t.Errorf("vectors %d and %d: product %v", k, j, d)
+			}
+		}
+	}
+}
+
+func index(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func TestAugment(t *testing.T) {
+	names := []string{"aWx", "aWy", "aWz", "gWx", "gWz", "ax", "az", "ay"}
+	if got, want := triads(names), [][3]int{{0, 1, 2}, {5, 7, 6}}; !slices.Equal(got, want) {
+		t.Errorf("triads %v, want %v", got, want)
+	}
+	r := rotation(0.3, -0.2, 0.5)
+	for i := range 3 {
+		for j := range 3 {
+			if d := dot(r[3*i:][:3], r[3*j:][:3]) - float64(index(i == j)); math.Abs(d) > 1e-10 {
+				t.Errorf("rows %d, %d of the rotation: %v", i, j, d)
+			}
+		}
+	}
+	e := examplesOf(t, streamModel(t), 1)[0]
+	a := newAugmenter(demoChannels)
+	for range 50 {
+		v := a.variant(&e)
+		if n := len(v.Rows) / 10; len(v.Rows)%10 != 0 || v.First <= 0 || v.First >= v.End || v.End > n {
+			t.Fatalf("%d rows, gesture in %d to %d", n, v.First, v.End)
+		}
+		if slices.ContainsFunc(v.Rows, func(x float32) bool { return x != x }) {
+			t.Fatal("not a number")
+		}
+	}
+}
+
+var demoChannels = strings.Split("aWx aWy aWz gWx gWz aFx aFy aFz gFx gFz", " ")
+
+func TestSegmenter(t *testing.T) {
+	m := streamModel(t)
+	units, _ := gesture.Units(m)
+	rows := played(t, demo.Seed, 10)
+	s := NewSegmenter(units, testRate)
+	var found int
+	for r := rows; len(r) > 0; r = r[10:] {
+		e, err := s.Push(r[:10])
+		if err != nil && !errors.Is(err, ErrRefused) {
+			t.Fatal(err)
+		}
+		if e != nil {
+			found++
+			if n := len(e.Rows) / 10; e.First < 8 || e.End <= e.First || n-e.End < 8 {
+				t.Errorf("gesture in %d to %d of %d", e.First, e.End, n)
+			}
+		}
+	}
+	if found < 8 || found > 10 || !s.Settled() || s.Moving() {
+		t.Errorf("%d movements", found)
+	}
+	// A movement that never ends keeps a bounded number of samples, and is refused.
+	for i := range 20000 {
+		e, err := s.Push(slices.Repeat([]float32{500 * float32(i%2)}, 10))
+		if e != nil || err != nil {
+			t.Fatal(e, err)
+		}
+	}
+	if len(s.rows) > 10*400 {
+		t.Errorf("%d samples kept", len(s.rows)/10)
+	}
+	refused := error(nil)
+	for range 200 {
+		if _, err := s.Push(make([]float32, 10)); err != nil {
+			refused = err
+		}
+	}
+	if !errors.Is(refused, ErrRefused) || !strings.Contains(refused.Error(), "longer") {
+		t.Errorf("an endless movement: %v", refused)
+	}
+}
+
+func TestGood(t *testing.T) {
+	wave := func(n int) *Example {
+		e := &Example{First: 10, End: 10 + n}
+		for i := range n + 20 {
+			e.Rows = append(e.Rows, float32(i%10), float32(math.Sin(float64(i)/3)))
+		}
+		return e
+	}
+	if err := Good(wave(50), 2, testRate); err != nil {
+		t.Error(err)
+	}
+	if err := Good(wave(5), 2, testRate); err == nil || !strings.Contains(err.Error(), "too short") {
+		t.Error(err)
+	}
+	if err := Good(wave(500), 2, testRate); err == nil || !strings.Contains(err.Error(), "longer") {
+		t.Error(err)
+	}
+	e := wave(50)
+	for i := 20; i < 40; i++ {
+		e.Rows[2*i+1] = 2
+	}
+	if err := Good(e, 2, testRate); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "channel 2 stays at 2") {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/recur-go/recur/models/gesture"
+	"github.com/recur-go/recur/models/gesture/teach"
+	"github.com/recur-go/recur/runtime"
+	"github.com/recur-go/recur/runtime/format"
+)
+
+const teachUsage = `gesture teach adds gestures to a model from a few examples of each, recorded with gesture record.
+
+  gesture teach -data my.csv -o my.recur          the gestures of my.csv, beside those that the model knows
+  gesture teach -data my.csv -only -o my.recur    in place of them
+  gesture -model my.recur -sensor iio             use it
+  gesture teach -data known.csv -remember -base stream.recur -o stream.recur
+                                                  keep with a model what teaching wants to know of its own gestures
+
+Flags:
+`
+
+// lesson is the command teach.
+type lesson struct {
+	data, base, out      string
+	only, remember, json bool
+}
+
+func teachCommand(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	o := lesson{}
+	fs := flag.NewFlagSet("gesture teach", flag.ContinueOnError)
+	fs.StringVar(&o.data, "data", "", "learn from the examples of `FILE.csv`, - for standard input")
+	fs.StringVar(&o.base, "base", "", "teach the model of `FILE` (default: the embedded one)")
+	fs.StringVar(&o.out, "o", "", "write the taught model to `FILE.recur`")
+	fs.BoolVar(&o.only, "only", false, "drop the gestures that the model knows and that have no example")
+	fs.BoolVar(&o.remember, "remember", false, "teach nothing: the examples are of the gestures that the model knows, and their statistics are stored with it")
+	fs.BoolVar(&o.json, "json", false, "print what was learnt as JSON")
+	return command(fs, teachUsage, args, stdout, stderr, o.check, func() error { return o.run(stdin, stdout, stderr) })
+}
+
+func (o *lesson) check() error {
+	switch {
+	case o.data == "":
+		return errors.New("no -data")
+	case o.out == "":
+		return errors.New("no -o")
+	case o.only && o.remember:
+		return errors.New("both -only and -remember")
+	}
+	return nil
+}
+
+func (o *lesson) run(stdin io.Reader, stdout, stderr io.Writer) error {
+	model, err := o.open()
+	if err != nil {
+		return err
+	}
+	examples, err := o.examples(stdin, gesture.Channels(model))
+	if err != nil {
+		return err
+	}
+	f, report, err := o.teach(model, examples)
+	if err != nil {
+		return fmt.Errorf("%s: %w", o.data, err)
+	}
+	b, err := format.Encode(f)
+	if err != nil {
+		return err
+	}
+	if err := writeFile(o.out, b); err != nil {
+		return err
+	}
+	return o.print(report, stdout, stderr)
+}
+
+func (o *lesson) open() (*runtime.Model, error) {
+	if o.base == "" {
+		return gesture.Stream()
+	}
+	// The file is read rather than mapped: the taught one may take its place.
+	b, err := os.ReadFile(o.base)
+	if err != nil {
+		return nil, err
+	}
+	m, err := runtime.Load(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", o.base, err)
+	}
+	return m, nil
+}
+
+func (o *lesson) examples(stdin io.Reader, channels []string) ([]teach.Example, error) {
+	in := stdin
+	if o.data != "-" {
+		f, err := os.Open(o.data)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		in = f
+	}
+	examples, err := teach.Read(in, channels)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", o.data, err)
+	}
+	return examples, nil
+}
+
+func (o *lesson) teach(m *runtime.Model, examples []teach.Example) (*format.File, *teach.Report, error) {
+	if o.remember {
+		f, err := teach.Remember(m, examples)
+		return f, &teach.Report{}, err
+	}
+	return teach.Teach(m, examples, teach.Options{Only: o.only})
+}
+
+func (o *lesson) print(r *teach.Report, stdout, stderr io.Writer) error {
+	for _, n := range r.Notes {
+		fmt.Fprintln(stderr, "gesture teach:", n)
+	}
+	if o.json {
+		return json.NewEncoder(stdout).Encode(r)
+	}
+	for _, g := range r.Gestures {
+		fmt.Fprintf(stdout, "%s: %d examples, %d told right by the others", g.Label, g.Examples, g.Right)
+		var wrong []string
+		for l, n := range g.Wrong {
+			wrong = append(wrong, fmt.Sprintf("%d taken for %s", n, l))
+		}
+		slices.Sort(wrong)
+		for _, w := range wrong {
+			fmt.Fprintf(stdout, ", %s", w)
+		}
+		fmt.Fprintln(stdout)
+	}
+	fmt.Fprintf(stderr, "gesture teach: wrote %s\n", strings.TrimSpace(o.out))
+	return nil
+}
