@@ -434,11 +434,13 @@ func (t *teacher) fit() (*classifier, *Report) {
 	}
 	c := fit(labels, means, cov)
 	report, far := t.review(c)
-	if t.known != nil {
-		mean, deviation := c.usual(t.known.covariance())
-		far = max(far, mean+slack*deviation)
+	if t.known == nil { // a handful of examples says little of how far others lie
+		mean, deviation := c.usual(cov)
+		c.limit = 4 * max(far, mean+slack*deviation)
+		return c, report
 	}
-	c.limit = far
+	mean, deviation := c.usual(t.known.covariance())
+	c.limit = max(far, mean+slack*deviation)
 	return c, report
 }
 

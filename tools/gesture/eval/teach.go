@@ -204,11 +204,18 @@ func (s *split) taught(recordings []*recording, labels []string) (*runtime.Model
 	for _, r := range recordings {
 		examples = append(examples, r.examples(s.base.InputWidth(), labels)...)
 	}
+	examples = slices.DeleteFunc(examples, func(e teach.Example) bool { return !moves(s.base, &e) })
 	f, _, err := teach.Teach(s.base, examples, teach.Options{})
 	if err != nil {
 		return nil, err
 	}
 	return runtime.New(f)
+}
+
+// moves reports whether there is a movement in an example: a few spans of the data set lie beside their gestures, and nobody could record them.
+func moves(m *runtime.Model, e *teach.Example) bool {
+	_, at, err := gesture.NetworkInput(m, e.Rows)
+	return err == nil && len(at) >= 8
 }
 
 // judge names the gestures of a recording one by one, and finds them in the whole.
@@ -223,7 +230,7 @@ func (s *split) judge(l *lesson, m *runtime.Model, r *recording) error {
 		among := func(names []string) string {
 			best := ""
 			for k, n := range labels {
-				if slices.Contains(names, n) && (best == "" || p[k] > p[slices.Index(labels, best)]) {
+				if slices.Contains(names, n) && p[k] > 0 && (best == "" || p[k] > p[slices.Index(labels, best)]) {
 					best = n
 				}
 			}
@@ -257,7 +264,10 @@ func answer(m *runtime.Model, e *teach.Example) ([]float32, error) {
 	}
 	out := m.OutputWidth()
 	n := len(at)
-	y := make([]float32, n*out)
+	p, y := make([]float32, out), make([]float32, n*out)
+	if n == 0 { // nothing moves
+		return p, nil
+	}
 	if err := m.NewSession().Run(x, y); err != nil {
 		return nil, err
 	}
@@ -266,7 +276,6 @@ func answer(m *runtime.Model, e *teach.Example) ([]float32, error) {
 		return nil, err
 	}
 	end, _ := slices.BinarySearch(at, e.End)
-	p := make([]float32, out)
 	for k := -6; k <= 3; k++ {
 		t := max(0, min(end-1+delay+k, n-1))
 		for i, v := range y[t*out:][:out] {
