@@ -98,7 +98,7 @@ func (o *recording) checkRecord() error {
 }
 
 func (o *recording) record(stdin io.Reader, stderr io.Writer) error {
-	model, err := o.open()
+	model, err := o.load()
 	if err != nil {
 		return err
 	}
@@ -115,28 +115,17 @@ func (o *recording) record(stdin io.Reader, stderr io.Writer) error {
 		return errors.New("the model does not say how many samples a second it wants")
 	}
 	r := &recorder{segments: teach.NewSegmenter(units, rate), rate: rate, width: len(units), label: strings.TrimSpace(o.label), wanted: o.n, w: stderr}
-	interrupted := new(atomic.Bool)
-	var in input
-	if o.spec != "" {
-		d, err := o.sensing.open(stdin, rate)
-		if err != nil {
-			return err
-		}
-		log := &reporter{w: stderr}
-		f, err := o.feed(d, model, log.event, func() { r.begin() })
-		if err != nil {
-			return errors.Join(fmt.Errorf("%s: %w", d.Name(), err), d.Close())
-		}
-		in = input{f, d.Name(), d}
-		if d.live {
-			var stop func()
-			interrupted, stop = closeOnSignal(d)
-			defer stop()
-		}
-	} else if in, err = o.input(stdin, file.channels); err != nil {
+	in, err := o.options.open(stdin, model, &reporter{w: stderr}, r.begin)
+	if err != nil {
 		return err
 	}
 	defer in.Close()
+	interrupted := new(atomic.Bool)
+	if in.live() {
+		var stop func()
+		interrupted, stop = closeOnSignal(in)
+		defer stop()
+	}
 	if o.enter {
 		r.keys = keys(stdin)
 	}
@@ -175,7 +164,12 @@ type recorder struct {
 }
 
 // begin is for samples that do not go on from those before.
-func (r *recorder) begin() { r.rows, r.first = nil, -1 }
+func (r *recorder) begin() {
+	r.rows, r.first = nil, -1
+	if r.segments != nil {
+		r.segments.Break()
+	}
+}
 
 func (r *recorder) say(format string, args ...any) {
 	fmt.Fprintf(r.w, "gesture record: "+format+"\n", args...)
@@ -250,7 +244,7 @@ func (r *recorder) byKeys(sample []float32) (*teach.Example, error) {
 		r.rows = slices.Delete(r.rows, 0, r.width)
 	case r.first >= 0 && (pressed || float64(n) > 60*r.rate):
 		e := &teach.Example{Rows: slices.Clone(r.rows), First: r.first, End: n}
-		r.begin()
+		r.rows, r.first = nil, -1
 		return e, teach.Good(e, r.width, r.rate)
 	}
 	return nil, nil

@@ -110,6 +110,14 @@ func (s *Segmenter) Push(sample []float32) (*Example, error) {
 	return nil, nil
 }
 
+// Break is for samples that do not go on from those before.
+func (s *Segmenter) Break() {
+	if s.state == moving {
+		s.state = waiting
+	}
+	s.rows, s.loud, s.seen = s.rows[:0], 0, 0
+}
+
 // Moving reports whether a movement is in progress.
 func (s *Segmenter) Moving() bool { return s.state == moving }
 

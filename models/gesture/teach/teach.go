@@ -231,6 +231,9 @@ func (t *teacher) prepare(examples []Example, n int) error {
 			}
 			x, at, err := gesture.NetworkInput(t.model, rows)
 			if err == nil && len(at) < minRows {
+				if k > 0 {
+					continue
+				}
 				err = errors.New("the model's motion gate sees no movement")
 			}
 			if err != nil {
