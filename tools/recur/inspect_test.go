@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -112,5 +113,26 @@ func TestInspectPage(t *testing.T) {
 		if n := strings.Count(page, `class="arrow"`); n != 4 {
 			t.Errorf("%s: %d arrows, want 4", line, n)
 		}
+	}
+}
+
+// Every kind of operation can be looked at.
+func TestInspectEverything(t *testing.T) {
+	for _, file := range []string{"everything", "pooled"} {
+		page := filepath.Join(t.TempDir(), "page.html")
+		var out, errs strings.Builder
+		if rc := run([]string{"inspect", "../../runtime/testdata/" + file + ".recur", "-weights", "-html", page}, &out, &errs); rc != 0 {
+			t.Fatalf("%s: exit status %d: %s", file, rc, errs.String())
+		}
+		m, err := runtime.Open("../../runtime/testdata/" + file + ".recur")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, op := range m.File().Ops {
+			if !strings.Contains(out.String(), op.Kind.String()) {
+				t.Errorf("%s: no %v in the table", file, op.Kind)
+			}
+		}
+		m.Close()
 	}
 }

@@ -30,10 +30,11 @@ const bins = 31
 // factors are the blobs of factors that belong to the rows of a matrix.
 var factors = map[format.Role]format.Role{format.RoleW: format.RoleWScale, format.RoleU: format.RoleUScale, format.RoleUn: format.RoleUnScale}
 
-// weightsOf measures the blobs of an operation; factors of rows count with their matrix.
+// weightsOf measures the blobs of an operation; factors of rows count with their matrix, and indices and sizes are no weights.
 func weightsOf(f *format.File, op *format.Op) (out []weightStats) {
 	for _, a := range op.Args {
-		if a.Role == format.RoleWScale || a.Role == format.RoleUScale || a.Role == format.RoleUnScale {
+		factor := a.Role == format.RoleWScale || a.Role == format.RoleUScale || a.Role == format.RoleUnScale
+		if factor || f.Blobs[a.Blob].Kind == format.VecI32 {
 			continue
 		}
 		w := measure(op, a.Role, &f.Blobs[a.Blob])

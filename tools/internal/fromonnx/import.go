@@ -330,6 +330,8 @@ func (p *program) lower() (*quant.Graph, Layout, error) {
 	return nil, Layout{}, p.hinted(best)
 }
 
+const unknownOperator = "the operator is not supported"
+
 // hinted says what may help a model that cannot be traced while its input's shape is open.
 func (p *program) hinted(err error) error {
 	var open []string
@@ -338,7 +340,7 @@ func (p *program) hinted(err error) error {
 			open = append(open, strconv.Itoa(i))
 		}
 	}
-	if u := (*lower.Unsupported)(nil); len(open) == 0 || !errors.As(err, &u) {
+	if u := (*lower.Unsupported)(nil); len(open) == 0 || !errors.As(err, &u) || u.Why == unknownOperator {
 		return err
 	}
 	return fmt.Errorf("%w (input %q leaves its dimensions %s open: if they are always the same, say so, as in -shape %s=1x100x6)",
@@ -657,7 +659,7 @@ const maxRank = 64
 func (e *env) node(n *onnx.Node) error {
 	op, ok := operators[opName(n)]
 	if !ok {
-		return unsupported("the operator is not supported")
+		return unsupported(unknownOperator)
 	}
 	if err := e.tr.At(nodeName(n)); err != nil {
 		return err
