@@ -404,6 +404,27 @@ func TestRefused(t *testing.T) {
 		"ConstantOfShape node \"n_ConstantOfShape\": a shape with a length of": func(m *model) {
 			m.ints("huge", 1<<40).node("ConstantOfShape", n("huge"), n("k")).node("Add", n("x", "k"), n("out"))
 		},
+		"Range node \"n_Range\": a range from -9223372036854775808 to 1 by 1": func(m *model) {
+			m.scalar("low", math.MinInt64).scalar("one", 1).node("Range", n("low", "one", "one"), n("k")).node("Add", n("x", "k"), n("out"))
+		},
+		"ConvInteger node \"n_ConvInteger\": filters of 0 dimensions": func(m *model) {
+			m.scalar("k", 1).node("ReduceSum", n("x"), n("s"), intAttr("keepdims", 0)).floats("w", []float32{1}).node("ConvInteger", n("s", "w"), n("out"))
+		},
+		"OneHot node \"n_OneHot\": values of shape []": func(m *model) {
+			m.scalar("k", 2).floats("v", []float32{1}).node("OneHot", n("x", "k", "v"), n("out"))
+		},
+		"ReduceMax node \"n_ReduceMax\": a reduction of nothing": func(m *model) {
+			m.ints("shape", 0, 1<<24, 1<<24).node("ConstantOfShape", n("shape"), n("k")).node("ReduceMax", n("k"), n("m"), intAttr("keepdims", 0)).
+				node("Add", n("x", "m"), n("out"))
+		},
+		"MaxPool node \"n_MaxPool\": its output 1 is not supported": func(m *model) {
+			m.node("MaxPool", n("x"), n("y", "at"), intsAttr("kernel_shape", 2)).node("Add", n("y", "at"), n("out"))
+		},
+		"QuantizeLinear node \"n_QuantizeLinear\": a quantisation to element type 17": func(m *model) {
+			m.floats("s", []float32{1}).node("QuantizeLinear", n("x", "s"), n("out"), intAttr("output_dtype", int64(onnx.Float8E4M3FN)))
+		},
+		"Conv node \"n_Conv\": filters that are computed":       func(m *model) { m.node("Conv", n("x", "x"), n("out")) },
+		"Sin node \"n_Sin\": an operand that is not a constant": func(m *model) { m.node("Sin", n("x"), n("out")) },
 		"Dropout node \"n_Dropout\": training_mode": func(m *model) {
 			m.floats("r", []float32{0.5}).ints("on", 1).node("Dropout", n("x", "r", "on"), n("out"))
 		},

@@ -890,3 +890,18 @@ func TestConstantsAlongTime(t *testing.T) {
 		})
 	}
 }
+
+// An axis that sequences and channels share is extended by constants for each channel of each sequence.
+func TestConcatenationAcrossBatch(t *testing.T) {
+	x := random(rand.New(rand.NewSource(35)), 3, 4)
+	m := newModel(17).input("x", 2, 3, 4).ints("flat", 3, 8).ints("apart", 4, 2, 4).floats("five", []float32{5}).ints("row", 1, 8).
+		node("Transpose", n("x"), n("a"), intsAttr("perm", 1, 0, 2)).node("Reshape", n("a", "flat"), n("b")).node("Expand", n("five", "row"), n("k")).
+		node("Concat", n("b", "k"), n("c"), intAttr("axis", 0)).node("Reshape", n("c", "apart"), n("d")).
+		node("Transpose", n("d"), n("out"), intsAttr("perm", 1, 0, 2)).output("out")
+	g, err := Import(&m.Model, Options{Roles: []lower.Role{lower.Batch, lower.Feature, lower.Feature}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	y, _ := runGraph(t, g, x.floats())
+	wants(t, y, append(slices.Clone(x.v), 5, 5, 5, 5))
+}

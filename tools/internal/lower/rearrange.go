@@ -503,6 +503,29 @@ func common(ts []*Tensor, ax int) []axis {
 	return axes
 }
 
+// filled is t with the same data all along an axis of length 1, which becomes a longer one.
+func (tr *Tracer) filled(t *Tensor, ax int, with axis) (*Tensor, error) {
+	axes, strides := slices.Clone(t.axes), t.strides()
+	axes[ax] = with
+	var nest []loop
+	for i, a := range axes {
+		for k, x := range a {
+			switch {
+			case x.kind != dense:
+			case i == ax:
+				nest = append(nest, loop{int(x.size.c), 0})
+			default:
+				nest = append(nest, loop{int(x.size.c), strides[i][k]})
+			}
+		}
+	}
+	idx, err := tr.visit(nest)
+	if err != nil {
+		return nil, err
+	}
+	return t.pick(axes, idx), nil
+}
+
 // fit gives t the atoms of axes on all axes but ax, and dense ones there.
 func (tr *Tracer) fit(t *Tensor, axes []axis, ax int) (*Tensor, error) {
 	for i := range axes {
@@ -514,8 +537,10 @@ func (tr *Tracer) fit(t *Tensor, axes []axis, ax int) (*Tensor, error) {
 			if !ok {
 				return nil, unsupported("a concatenation with constants that differ from step to step")
 			}
-			t = same.with(slices.Clone(same.axes))
-			t.axes[i] = axes[i]
+			var err error
+			if t, err = tr.filled(same, i, axes[i]); err != nil {
+				return nil, err
+			}
 			continue
 		}
 		var err error
