@@ -21,7 +21,7 @@ func (u *use) activate(x *lower.Tensor, f *function) (*lower.Tensor, error) {
 		return nil, err
 	}
 	if a.layer == nil {
-		return u.apply(x, a.name)
+		return u.apply(x, "activation", a.name)
 	}
 	n, k := a.layer.own()
 	if n+k > 0 || len(a.layer.parts) > 0 || a.layer.graph != nil {
@@ -50,8 +50,8 @@ const (
 	seluScale = 1.0507009873554805
 )
 
-// apply applies an activation by its name.
-func (u *use) apply(x *lower.Tensor, name string) (*lower.Tensor, error) {
+// apply applies an activation, or an operation of the same name.
+func (u *use) apply(x *lower.Tensor, what, name string) (*lower.Tensor, error) {
 	if e, ok := elementwise[name]; ok {
 		return u.tr.Unary(e.kind, x, e.params...)
 	}
@@ -103,7 +103,7 @@ func (u *use) apply(x *lower.Tensor, name string) (*lower.Tensor, error) {
 		}
 		return u.tr.Binary(lower.Sub, x, y)
 	}
-	return nil, unsupported("the activation %q is not supported", name)
+	return nil, unsupported("the %s %q is not supported", what, name)
 }
 
 // times is x*k, of a step that may have failed.

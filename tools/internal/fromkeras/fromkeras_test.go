@@ -396,6 +396,10 @@ func TestRefused(t *testing.T) {
 		`the interpolation "bilinear"`:                      flat("UpSampling1D", `"interpolation":"bilinear"`, "x"),
 		`a window of 9 points over 6`:                       flat("MaxPooling1D", `"pool_size":9`, "x"),
 		`a window of [0]`:                                   flat("MaxPooling1D", `"pool_size":0`, "x"),
+		`the operation "" is not supported`:                 flat("TFOpLambda", `"x":0`, "x"),
+		`the operation "einsum" is not supported`:           flat("TFOpLambda", `"function":"linalg.einsum"`, "x"),
+		`an index of 0 dimensions`:                          flat("SlicingOpLambda", `"x":0`, "x"),
+		`1 operands`:                                        flat("TFOpLambda", `"function":"math.add"`, "x"),
 		`rms_scaling`:                                       flat("LayerNormalization", `"rms_scaling":true`, "x", array(1, 3), array(1, 3)),
 	} {
 		_, err := convert(t, h5(configOf(input, []entry{e}), []entry{e}), x.Data)

@@ -191,3 +191,42 @@ func TestOutputs(t *testing.T) {
 		}
 	}
 }
+
+// TestStreams runs models that have a memory of their own in parts of a sequence, which must not matter.
+func TestStreams(t *testing.T) {
+	for version, ext := range map[string]string{"keras2": "h5", "keras3": "keras"} {
+		for _, name := range []string{"causal", "conv1d_causal", "masked", "pointwise", "lstm_open"} {
+			s := golden(t, version)[name]
+			m, err := build(s.files[ext], Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m.InputWidth() != 3 {
+				t.Errorf("%s takes %d values a step", name, m.InputWidth())
+				continue
+			}
+			size := len(s.x.Data) / s.x.Shape[0]
+			whole, parts := make([]float32, outputs(m, size)), make([]float32, outputs(m, size))
+			session := m.NewSession()
+			if err := session.Run(s.x.Data[:size], whole); err != nil {
+				t.Fatal(err)
+			}
+			session.Reset()
+			for from, n := 0, 3; from < size; from, n = from+n, 6 {
+				n = min(n, size-from)
+				y := parts
+				if m.PerStep() {
+					y = parts[from/3*m.OutputWidth():][:n/3*m.OutputWidth()]
+				}
+				if err := session.Run(s.x.Data[from:][:n], y); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for i := range whole {
+				if whole[i] != parts[i] {
+					t.Errorf("%s: value %d is %v, in parts %v", name, i, whole[i], parts[i])
+				}
+			}
+		}
+	}
+}

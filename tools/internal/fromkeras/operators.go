@@ -120,7 +120,7 @@ func (u *use) operate(name string) (*lower.Tensor, error) {
 			return nil, unsupported("a softmax along %s", u.config.Axis)
 		}
 	}
-	return u.apply(x, name)
+	return u.apply(x, "operation", name)
 }
 
 // operands are the two operands of an operator, one of which may be a number.

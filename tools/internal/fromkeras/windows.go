@@ -14,6 +14,7 @@ type plane struct {
 	t     *lower.Tensor
 	batch bool // the batch has become the first of the axes, so that one operation does for all
 	first bool // the channels came first
+	steps bool // the axis is the window of a step that the session takes: the steps that it needs
 }
 
 func (u *use) plane(x *lower.Tensor) (*plane, error) {
@@ -65,8 +66,13 @@ func (p *plane) back(u *use, y *lower.Tensor) (*lower.Tensor, error) {
 	for ax := 2; ax < y.Rank(); ax++ {
 		perm = append(perm, int64(ax))
 	}
+	var err error
+	if p.steps {
+		if y, err = u.tr.Steps(y, 2); err != nil {
+			return nil, err
+		}
+	}
 	if p.batch {
-		var err error
 		if y, err = u.tr.Squeeze(y, []int64{0}); err != nil {
 			return nil, err
 		}
@@ -115,6 +121,9 @@ func (u *use) pad(p *plane, slide []lower.Sliding) error {
 	if err := json.Unmarshal(u.config.Padding, &name); err != nil && !absent(u.config.Padding) {
 		return fmt.Errorf("padding %s", u.config.Padding)
 	}
+	if s := &slide[0]; u.timed && p.timed() && s.Stride == 1 && (name == "causal" || s.Kernel == 1) {
+		return u.remember(p, (s.Kernel-1)*s.Dilation)
+	}
 	for i := range slide {
 		s := &slide[i]
 		switch name {
@@ -132,6 +141,19 @@ func (u *use) pad(p *plane, slide []lower.Sliding) error {
 		}
 	}
 	return nil
+}
+
+// timed reports whether the only axis is the time of the network's input.
+func (p *plane) timed() bool {
+	a := p.t.Layout()
+	return len(a) == 3 && len(a[2]) == 1 && a[2][0].Role == lower.Time
+}
+
+// remember makes the axis of time the window of steps that ends with the present one.
+func (u *use) remember(p *plane, before int) (err error) {
+	p.steps = true
+	p.t, err = u.tr.History(p.t, 2, before)
+	return err
 }
 
 // moving is the input and the movement of a convolution.

@@ -168,3 +168,50 @@ func trimCells(g *quant.Graph) {
 		}
 	}
 }
+
+// History replaces the time of the network's input, axis ax of t, by a number of steps before the present one and that itself, the oldest
+// first. Steps before the first are zero.
+func (tr *Tracer) History(t *Tensor, ax, before int) (*Tensor, error) {
+	if a := t.axes[ax]; !t.Computed() || len(a) != 1 || a[0].kind != time || before < 0 || before > maxWidth {
+		return nil, unsupported("the steps before one of what has no steps")
+	}
+	now := t.with(slices.Clone(t.axes))
+	now.axes[ax] = nil
+	if before == 0 {
+		return now, nil
+	}
+	perm, back := []int64{int64(ax)}, make([]int64, len(t.axes))
+	for i := range t.axes {
+		if i != ax {
+			back[i] = int64(len(perm))
+			perm = append(perm, int64(i))
+		}
+	}
+	now, err := tr.Transpose(now, perm)
+	if err != nil {
+		return nil, err
+	}
+	n := before * len(now.c)
+	if err := tr.spend(int64(n)); err != nil {
+		return nil, err
+	}
+	state := tr.state(append([]axis{denseAxis(before)}, now.axes[1:]...), n, nil)
+	all, err := tr.Concat([]*Tensor{state, now}, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := tr.Store(state, &Tensor{axes: state.axes, c: all.c[len(now.c):]}); err != nil {
+		return nil, err
+	}
+	return tr.Transpose(all, back)
+}
+
+// Steps puts the time of the network's input in the place of axis ax, which has length 1: t is what is computed in each step.
+func (tr *Tracer) Steps(t *Tensor, ax int) (*Tensor, error) {
+	if len(t.axes[ax]) != 0 || !t.Computed() || tr.mixed(t.c) || !tr.perStep(t.c) {
+		return nil, unsupported("steps of what is not computed in each step")
+	}
+	out := t.with(slices.Clone(t.axes))
+	out.axes[ax] = axis{{time, tr.steps}}
+	return out, nil
+}
