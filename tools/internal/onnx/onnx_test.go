@@ -185,9 +185,9 @@ func FuzzRead(f *testing.F) {
 func TestNarrowTypes(t *testing.T) {
 	nan := float32(math.NaN())
 	for _, c := range []struct {
-		typ    Type
-		bytes  []byte
-		want   []float32
+		typ   Type
+		bytes []byte
+		want  []float32
 	}{
 		{Uint4, []byte{0xf1, 0x07}, []float32{1, 15, 7}},
 		{Int4, []byte{0xf1, 0x08}, []float32{1, -1, -8}},
