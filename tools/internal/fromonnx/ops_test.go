@@ -562,6 +562,20 @@ func TestProducts(t *testing.T) {
 		"einsum of one": {13, x, single("Einsum", strAttr("equation", "abc->ca")), made(func(i []int) float64 {
 			return sum(3, func(k int) float64 { return x.at(i[1], k, i[0]) })
 		}, 4, 2)},
+		"fused, with Relu": {13, flat, func(m *model) {
+			m.constant("w", right).node("FusedGemm", n("x", "w"), n("out"), strAttr("activation", "Relu"))
+			m.Graph.Nodes[0].Domain = "com.microsoft"
+		}, made(func(i []int) float64 {
+			return max(0, sum(4, func(k int) float64 { return flat.at(i[0], k) * right.at(k, i[1]) }))
+		}, 3, 5)},
+		"fused, with rows before the batch": {13, x, func(m *model) { // [2, 3, 4] is 3 matrices of 2 by 4
+			m.constant("w", random(rand.New(rand.NewSource(2)), 3, 4, 5)).
+				node("FusedMatMul", n("x", "w"), n("out"), intAttr("transBatchA", 1), floatAttr("alpha", 0.5))
+			m.Graph.Nodes[0].Domain = "com.microsoft"
+		}, made(func(i []int) float64 {
+			w := random(rand.New(rand.NewSource(2)), 3, 4, 5)
+			return 0.5 * sum(4, func(k int) float64 { return x.at(i[1], i[0], k) * w.at(i[0], k, i[2]) })
+		}, 3, 2, 5)},
 		"fused": {13, flat, func(m *model) {
 			m.constant("w", right).node("FusedGemm", n("x", "w"), n("out"), strAttr("activation", "LeakyRelu"), floatAttr("activation_alpha", 0.25))
 			m.Graph.Nodes[0].Domain = "com.microsoft"

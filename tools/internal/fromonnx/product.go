@@ -210,12 +210,28 @@ func (k *chain) activated(t *lower.Tensor) *lower.Tensor {
 	return k.unary(kind, t, params[:kind.Params()]...)
 }
 
-func fusedMatMul(c *call) ([]*lower.Tensor, error) {
-	if c.int("transBatchA", 0) != 0 || c.int("transBatchB", 0) != 0 {
-		return nil, unsupported("transBatchA and transBatchB")
+// rowsLast moves the first axis behind the others but the last: rows that come before the axes of the batch.
+func (k *chain) rowsLast(t *lower.Tensor) *lower.Tensor {
+	rank := int64(t.Rank())
+	if rank < 2 {
+		return t
 	}
+	var perm []int64
+	for ax := int64(1); ax < rank-1; ax++ {
+		perm = append(perm, ax)
+	}
+	return k.transpose(t, append(perm, 0, rank-1))
+}
+
+func fusedMatMul(c *call) ([]*lower.Tensor, error) {
 	k := chain{c: c}
 	a, b := c.in[0], c.in[1]
+	if c.int("transBatchA", 0) != 0 {
+		a = k.rowsLast(a)
+	}
+	if c.int("transBatchB", 0) != 0 {
+		b = k.rowsLast(b)
+	}
 	if c.int("transA", 0) != 0 {
 		a = k.turned(a)
 	}

@@ -20,12 +20,12 @@ func (c *call) of(in ...*lower.Tensor) *call {
 	return &inner
 }
 
-// scaleAt is the quantisation of one scale and zero point for a whole tensor, at the given input.
-func (c *call) scaleAt(input int) (q quantisation, err error) {
+// scaleOf is the quantisation of t by the scale and zero point at the given input.
+func (c *call) scaleOf(t *lower.Tensor, input int) (q quantisation, err error) {
 	if c.arg(input) == nil {
 		return q, fmt.Errorf("input %d is missing", input)
 	}
-	return c.quantisation(c.in[input], input)
+	return c.quantisation(t, input)
 }
 
 // plain is an input dequantised by the scale and zero point that follow it.
@@ -33,7 +33,7 @@ func (k *chain) plain(input int) *lower.Tensor {
 	if k.err != nil || k.c.arg(input) == nil {
 		return k.do(func() (*lower.Tensor, error) { return nil, fmt.Errorf("input %d is missing", input) })
 	}
-	q, err := k.c.scaleAt(input + 1)
+	q, err := k.c.scaleOf(k.c.in[input], input+1)
 	if err != nil {
 		k.err = err
 		return nil
@@ -46,7 +46,7 @@ func (k *chain) requantised(t *lower.Tensor, input int) *lower.Tensor {
 	if k.err != nil {
 		return nil
 	}
-	q, err := k.c.scaleAt(input)
+	q, err := k.c.scaleOf(t, input)
 	k.err = err
 	to := k.c.argType(input + 1)
 	if to == 0 {
@@ -108,10 +108,20 @@ func qLinearConcat(c *call) ([]*lower.Tensor, error) {
 	return one(k.end(k.requantised(y[0], 0)))
 }
 
-// qGemm has a bias of integers, in units of the product of the scales of A and B, and returns floats without a scale for the result.
+// qGemm has a bias of integers, in units of the product of the scales of A and B, and returns floats without a scale for the result. B may
+// have a scale for each column.
 func qGemm(c *call) ([]*lower.Tensor, error) {
 	k := chain{c: c}
-	in := []*lower.Tensor{k.plain(0), k.plain(3)}
+	in := []*lower.Tensor{k.plain(0)}
+	if c.int("transB", 0) != 0 && k.err == nil {
+		columns := c.of(k.turned(c.in[3]), c.in[4], c.arg(5))
+		columns.Node = &onnx.Node{}
+		turned := chain{columns, k.err}
+		in = append(in, turned.turned(turned.plain(0)))
+		k.err = turned.err
+	} else {
+		in = append(in, k.plain(3))
+	}
 	if b := c.arg(6); b != nil {
 		in = append(in, k.mul(k.float(b), k.mul(k.scaled(c.in[1], c.float("alpha", 1)), c.in[4])))
 	}

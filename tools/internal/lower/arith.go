@@ -419,7 +419,10 @@ func (tr *Tracer) Unary(kind format.Kind, t *Tensor, params ...float32) (*Tensor
 	for i, p := range params { // the largest stands for infinity
 		params[i] = max(min(p, largest), -largest)
 	}
-	op := quant.Op{Kind: kind, Name: tr.name(kind), Params: params}
+	op := quant.Op{Kind: kind, Name: tr.name(kind)}
+	if len(params) > 0 {
+		op.Params = params
+	}
 	if ascending(t.c) {
 		return t.channels(tr.each(op, t.c, tr.perStep(t.c))), nil
 	}

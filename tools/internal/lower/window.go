@@ -291,6 +291,9 @@ func (tr *Tracer) WindowPool(kind format.Kind, x *Tensor, counted bool, slide []
 	if err != nil {
 		return nil, err
 	}
+	if n := product(sizes) * l.channels; n > maxWidth {
+		return nil, unsupported("a window at %d points and channels, more than %d", n, maxWidth)
+	}
 	win.CountPadding = counted && kind == format.MeanPool
 	op := quant.Op{Kind: kind, Name: tr.name(kind), Dims: win.Dims()}
 	var rows [][]Chan
