@@ -184,8 +184,8 @@ func scaled(v []float32, by float32) []float32 {
 	return out
 }
 
-var activationKinds = map[kernels.Activation]format.Kind{kernels.ActSigmoid: format.Sigmoid, kernels.ActTanh: format.Tanh, kernels.ActReLU: format.ReLU,
-	kernels.ActLeakyReLU: format.LeakyReLU, kernels.ActHardSigmoid: format.HardSigmoid, kernels.ActELU: format.ELU,
+var activationKinds = map[kernels.Activation]format.Kind{
+	kernels.ActSigmoid: format.Sigmoid, kernels.ActTanh: format.Tanh, kernels.ActReLU: format.ReLU, kernels.ActLeakyReLU: format.LeakyReLU, kernels.ActHardSigmoid: format.HardSigmoid, kernels.ActELU: format.ELU,
 	kernels.ActSoftsign: format.Softsign, kernels.ActSoftplus: format.Softplus, kernels.ActThresholdedReLU: format.ThresholdedReLU}
 
 // activated applies the activation that ONNX Runtime has fused into the node, if it has.

@@ -477,7 +477,8 @@ func spaceToDepth(c *call) ([]*lower.Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	from, to := []lower.Poly{n, dims[1], i(h / b), i(b), i(w / b), i(b)}, []lower.Poly{n, depth, i(h / b), i(w / b)}
+	from := []lower.Poly{n, dims[1], i(h / b), i(b), i(w / b), i(b)}
+	to := []lower.Poly{n, depth, i(h / b), i(w / b)}
 	switch mode := c.string("mode", "DCR"); mode {
 	case "DCR":
 		return c.rearranged(from, []int64{0, 3, 5, 1, 2, 4}, to)
