@@ -185,8 +185,10 @@ func scaled(v []float32, by float32) []float32 {
 }
 
 var activationKinds = map[kernels.Activation]format.Kind{
-	kernels.ActSigmoid: format.Sigmoid, kernels.ActTanh: format.Tanh, kernels.ActReLU: format.ReLU, kernels.ActLeakyReLU: format.LeakyReLU, kernels.ActHardSigmoid: format.HardSigmoid, kernels.ActELU: format.ELU,
-	kernels.ActSoftsign: format.Softsign, kernels.ActSoftplus: format.Softplus, kernels.ActThresholdedReLU: format.ThresholdedReLU}
+	kernels.ActSigmoid: format.Sigmoid, kernels.ActTanh: format.Tanh, kernels.ActReLU: format.ReLU, kernels.ActLeakyReLU: format.LeakyReLU,
+	kernels.ActHardSigmoid: format.HardSigmoid, kernels.ActELU: format.ELU, kernels.ActSoftsign: format.Softsign,
+	kernels.ActSoftplus: format.Softplus, kernels.ActThresholdedReLU: format.ThresholdedReLU,
+}
 
 // activated applies the activation that ONNX Runtime has fused into the node, if it has.
 func (k *chain) activated(t *lower.Tensor) *lower.Tensor {

@@ -333,7 +333,9 @@ func split(c *call) ([]*lower.Tensor, error) {
 	return out, nil
 }
 
-var padModes = map[string]lower.PadMode{"constant": lower.PadConstant, "reflect": lower.PadReflect, "edge": lower.PadEdge, "wrap": lower.PadWrap}
+var padModes = map[string]lower.PadMode{
+	"constant": lower.PadConstant, "reflect": lower.PadReflect, "edge": lower.PadEdge, "wrap": lower.PadWrap,
+}
 
 // pad has what it adds and the value as attributes before opset 11, and the axes that it adds to since opset 18.
 func pad(c *call) ([]*lower.Tensor, error) {
