@@ -314,6 +314,60 @@ func TestLayers(t *testing.T) {
 	expect(t, "layers", entries, want)
 }
 
+// TestDependencies is of archives of Keras 2.12 to 2.14, which count layers with weights twice.
+func TestDependencies(t *testing.T) {
+	w := [][]hdf5test.Dataset{{array(1, 3, 2), array(2, 2)}, {array(3, 2, 4), array(4, 4)}}
+	entries := []entry{
+		flat("Dense", `"units":2`, "dense", w[0]...), flat("ReLU", `"x":0`, "re_lu"), flat("Dense", `"units":4`, "dense_2", w[1]...),
+	}
+	b := archive(configOf(input, entries), entries, "/")
+	b = rezipped(t, b, "model.weights.h5", func() []byte {
+		root := &hdf5test.Group{}
+		for i, folder := range []string{"dense", "dense_2"} {
+			for k, d := range w[i] {
+				root.Put(fmt.Sprint("_layer_checkpoint_dependencies/", folder, "/vars/", k), d)
+			}
+		}
+		return hdf5test.Encode(root)
+	}())
+	var want []float64
+	for _, row := range inputSequence() {
+		h := product(row, w[0][0], w[0][1].Data)
+		for i := range h {
+			h[i] = max(h[i], 0)
+		}
+		want = append(want, product(h, w[1][0], w[1][1].Data)...)
+	}
+	got, err := convert(t, b, x.Data)
+	if err != nil || !(difference(got, want) < 1e-5) {
+		t.Errorf("%v, want %v: %v", got, want, err)
+	}
+}
+
+// rezipped replaces a file of an archive.
+func rezipped(t *testing.T, b []byte, name string, data []byte) []byte {
+	t.Helper()
+	r, err := zip.NewReader(bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	z := zip.NewWriter(&out)
+	for _, f := range r.File {
+		if f.Name != name {
+			err = errors.Join(err, z.Copy(f))
+		}
+	}
+	w, e := z.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Store})
+	if e == nil {
+		_, e = w.Write(data)
+	}
+	if err := errors.Join(err, e, z.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
 func TestFunctional(t *testing.T) {
 	w := []hdf5test.Dataset{array(1, 3, 2), array(2, 2)}
 	entries := []entry{flat("Dense", `"units":2`, "dense", w...)}

@@ -95,7 +95,7 @@ func readArchive(b []byte) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := store{}
+	s := &store{paths: map[string]*hdf5.Object{}}
 	if err := s.index(root, maxDepth); err != nil {
 		return nil, err
 	}

@@ -27,6 +27,12 @@ func (l *layer) own() (trained, other int) {
 	return 0, 0
 }
 
+// weighs reports whether the layer or any within it has weights.
+func (l *layer) weighs() bool {
+	n, k := l.own()
+	return n+k > 0 || slices.ContainsFunc(l.inner(), (*layer).weighs)
+}
+
 // slot is a place for an array of weights.
 type slot struct {
 	layer *layer
@@ -110,15 +116,21 @@ const (
 )
 
 // store holds the datasets of a .keras file by their paths.
-type store map[string]*hdf5.Object
+type store struct {
+	paths   map[string]*hdf5.Object
+	doubled bool // layers of models with weights are counted twice in the names of folders
+}
+
+// dependencies is the list of a model's layers by which Keras 2.12 to 2.14 find them, which has those with weights under two names each.
+const dependencies = "_layer_checkpoint_dependencies/"
 
 // index finds the datasets below a group. Files saved on Windows have names with backslashes where there should be groups.
-func (s store) index(o *hdf5.Object, depth int) error {
+func (s *store) index(o *hdf5.Object, depth int) error {
 	names, err := o.Names()
 	if err != nil {
 		return err
 	}
-	if depth == 0 || len(s) > maxPaths {
+	if depth == 0 || len(s.paths) > maxPaths {
 		return errors.New("groups too deep or too many")
 	}
 	for _, n := range names {
@@ -131,7 +143,8 @@ func (s store) index(o *hdf5.Object, depth int) error {
 		}
 		if c.Dataset() {
 			path := strings.ReplaceAll(c.Path(), `\`, "/")
-			s[strings.ReplaceAll(path, "_layer_checkpoint_dependencies/", "layers/")] = c
+			s.doubled = s.doubled || strings.HasPrefix(path, dependencies)
+			s.paths[strings.ReplaceAll(path, dependencies, "layers/")] = c
 			continue
 		}
 		if err := s.index(c, depth-1); err != nil {
@@ -142,13 +155,13 @@ func (s store) index(o *hdf5.Object, depth int) error {
 }
 
 // give finds the weights of a layer and of those within it below a path.
-func (s store) give(l *layer, path string) error {
+func (s *store) give(l *layer, path string) error {
 	at := path
 	if l.class == "LSTM" || l.class == "GRU" || l.class == "SimpleRNN" {
 		at += "cell/"
 	}
 	for i := 0; ; i++ {
-		d := s[fmt.Sprint(at, "vars/", i)]
+		d := s.paths[fmt.Sprint(at, "vars/", i)]
 		if d == nil {
 			break
 		}
@@ -166,18 +179,21 @@ func (s store) give(l *layer, path string) error {
 	case "RNN":
 		return s.give(l.parts[0], path+"cell/")
 	case "StackedRNNCells":
-		return s.list(l.parts, path+"cells/")
+		return s.list(l.parts, path+"cells/", false)
 	}
-	return s.list(l.inner(), path+"layers/")
+	return s.list(l.inner(), path+"layers/", s.doubled)
 }
 
 // list gives the layers of a list their weights. Their folders are named by class and number, not by the layers' own names.
-func (s store) list(all []*layer, path string) error {
+func (s *store) list(all []*layer, path string, doubled bool) error {
 	count := map[string]int{}
 	for _, l := range all {
 		folder := snake(l.class)
 		n := count[folder]
 		count[folder]++
+		if doubled && l.weighs() {
+			count[folder]++
+		}
 		if n > 0 {
 			folder = fmt.Sprintf("%s_%d", folder, n)
 		}
