@@ -192,6 +192,34 @@ func TestOutputs(t *testing.T) {
 	}
 }
 
+// TestFixed starts the decoder from states that are zero.
+func TestFixed(t *testing.T) {
+	s := golden(t, "keras3")["decoder"]
+	m, err := build(s.files["keras"], Options{Fixed: map[string]float32{"h": 0, "c": 0}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	y := make([]float32, m.OutputWidth())
+	if err := m.NewSession().Run(s.x.Data[:3], y); err != nil {
+		t.Fatal(err)
+	}
+	if d := difference(y, []float64{float64(s.y["y0"].Data[0]), float64(s.y["y0"].Data[1])}); !(d < 1e-5) {
+		t.Errorf("differs by %g", d)
+	}
+	for want, o := range map[string]Options{
+		"has 3 inputs":        {},
+		"has 2 inputs":        {Fixed: map[string]float32{"h": 0}},
+		`no input "q"`:        {Fixed: map[string]float32{"q": 0}},
+		`no output "q"`:       {States: map[string]string{"h": "q"}},
+		"rnn:1, rnn:2":        {States: map[string]string{"h": "rnn"}},
+		"depends on no input": {Fixed: map[string]float32{"h": 0, "c": 0, "x": 0}},
+	} {
+		if _, err := build(s.files["keras"], o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
 // TestStreams runs models that have a memory of their own in parts of a sequence, which must not matter.
 func TestStreams(t *testing.T) {
 	for version, ext := range map[string]string{"keras2": "h5", "keras3": "keras"} {

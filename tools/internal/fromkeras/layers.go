@@ -390,7 +390,7 @@ func (u *use) masking() ([]value, error) {
 	if err != nil {
 		return nil, err
 	}
-	masked, err := u.tr.Reduce(lower.ReduceMin, equal, []int{2}, true)
+	masked, err := u.combine(lower.ReduceMin, equal, []int{2}, true)
 	if err != nil {
 		return nil, err
 	}
@@ -456,16 +456,28 @@ func (u *use) globalMean() ([]value, error) {
 		return nil, err
 	}
 	over := []int{int(3 - ax)}
-	sum, err := u.tr.Reduce(lower.ReduceMean, x, over, u.config.KeepDims)
+	sum, err := u.combine(lower.ReduceMean, x, over, u.config.KeepDims)
 	if err != nil {
 		return nil, err
 	}
-	count, err := u.tr.Reduce(lower.ReduceMean, keep, over, u.config.KeepDims)
+	count, err := u.combine(lower.ReduceMean, keep, over, u.config.KeepDims)
 	if err != nil {
 		return nil, err
 	}
 	y, err := u.tr.Binary(lower.Div, sum, count)
 	return []value{{t: y}}, err
+}
+
+// combine reduces axes. A sum over time would hold for one length only.
+func (u *use) combine(r lower.Reduction, x *lower.Tensor, axes []int, keep bool) (*lower.Tensor, error) {
+	for _, ax := range axes {
+		for _, s := range x.Layout()[ax] {
+			if s.Role == lower.Time && r == lower.ReduceSum {
+				return nil, unsupported("a sum over time")
+			}
+		}
+	}
+	return u.tr.Reduce(r, x, axes, keep)
 }
 
 func (u *use) globalPool(x *lower.Tensor) (*lower.Tensor, error) {
@@ -484,5 +496,5 @@ func (u *use) globalPool(x *lower.Tensor) (*lower.Tensor, error) {
 	if u.class == "GlobalMaxPooling1D" || u.class == "GlobalMaxPooling2D" {
 		r = lower.ReduceMax
 	}
-	return u.tr.Reduce(r, x, axes, u.config.KeepDims)
+	return u.combine(r, x, axes, u.config.KeepDims)
 }

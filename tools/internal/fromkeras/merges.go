@@ -163,7 +163,7 @@ func (u *use) unit(x *lower.Tensor, ax int) (*lower.Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	sum, err := u.tr.Reduce(lower.ReduceSum, square, []int{ax}, true)
+	sum, err := u.combine(lower.ReduceSum, square, []int{ax}, true)
 	if err != nil {
 		return nil, err
 	}

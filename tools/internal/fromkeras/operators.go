@@ -159,7 +159,7 @@ func (u *use) reduce(r lower.Reduction, x *lower.Tensor) (*lower.Tensor, error) 
 	if err != nil {
 		return nil, err
 	}
-	return u.tr.Reduce(r, x, axes, u.config.KeepDims)
+	return u.combine(r, x, axes, u.config.KeepDims)
 }
 
 func (u *use) join(stacked bool) (*lower.Tensor, error) {
