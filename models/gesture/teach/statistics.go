@@ -105,19 +105,14 @@ func (s *statistics) covariance() []float64 {
 	return c
 }
 
-// Statistics are kept as metadata: for each gesture its label, and in base64 one byte for the version, then little-endian float32 counts,
-// means and spread, and the correlations below the diagonal as int8 of 127.
+// Statistics of a model's gestures, in the order of its labels, are kept as metadata. In base64: one byte for the version, then little-endian
+// float32 counts, means and spread, and the correlations below the diagonal as int8 of 127.
 const (
 	statisticsKey     = prefix + "statistics"
-	gestureKey        = prefix + "gesture"
 	statisticsVersion = 1
 )
 
-func (s *statistics) pairs() []format.Pair {
-	var p []format.Pair
-	for _, l := range s.labels {
-		p = append(p, format.Pair{Key: gestureKey, Value: l})
-	}
+func (s *statistics) pair() format.Pair {
 	b := []byte{statisticsVersion}
 	put := func(v []float64) {
 		for _, x := range v {
@@ -135,24 +130,17 @@ func (s *statistics) pairs() []format.Pair {
 			b = append(b, byte(int8(math.Round(127*max(-1, min(1, s.joint[i*s.width+j]))))))
 		}
 	}
-	return append(p, format.Pair{Key: statisticsKey, Value: base64.StdEncoding.EncodeToString(b)})
+	return format.Pair{Key: statisticsKey, Value: base64.StdEncoding.EncodeToString(b)}
 }
 
 // readStatistics returns nil where a file has none.
-func readStatistics(f *format.File, width int) (*statistics, error) {
-	s := &statistics{width: width}
-	text := ""
-	for _, p := range f.Meta {
-		switch p.Key {
-		case gestureKey:
-			s.labels = append(s.labels, p.Value)
-		case statisticsKey:
-			text = p.Value
-		}
-	}
-	if text == "" {
+func readStatistics(f *format.File, labels []string, width int) (*statistics, error) {
+	s := &statistics{labels: labels, width: width}
+	k := slices.IndexFunc(f.Meta, func(p format.Pair) bool { return p.Key == statisticsKey })
+	if k < 0 {
 		return nil, nil
 	}
+	text := f.Meta[k].Value
 	b, err := base64.StdEncoding.DecodeString(text)
 	n := len(s.labels)
 	if want := 1 + 4*(1+n+n*width+width) + width*(width-1)/2; err != nil || len(b) != want || b[0] != statisticsVersion {

@@ -74,7 +74,7 @@ func Teach(m *runtime.Model, examples []Example, o Options) (*format.File, *Repo
 		return nil, nil, err
 	}
 	t := &teacher{base: b}
-	if t.known, err = readStatistics(b.file, b.width()); err != nil {
+	if t.known, err = readStatistics(b.file, b.known, b.width()); err != nil {
 		return nil, nil, err
 	}
 	if t.known == nil && !o.Only {
@@ -140,12 +140,12 @@ func Remember(m *runtime.Model, examples []Example) (*format.File, error) {
 	}
 	slices.SortFunc(groups, func(x, y group) int { return slices.Index(b.known, x.label) - slices.Index(b.known, y.label) })
 	f := *b.file
-	f.Meta = append(withoutStatistics(f.Meta), newStatistics(groups, b.width()).pairs()...)
+	f.Meta = append(withoutStatistics(f.Meta), newStatistics(groups, b.width()).pair())
 	return &f, nil
 }
 
 func withoutStatistics(meta []format.Pair) []format.Pair {
-	return slices.DeleteFunc(slices.Clone(meta), func(p format.Pair) bool { return p.Key == gestureKey || p.Key == statisticsKey })
+	return slices.DeleteFunc(slices.Clone(meta), func(p format.Pair) bool { return p.Key == statisticsKey })
 }
 
 // check refuses examples that nothing can be learnt from.

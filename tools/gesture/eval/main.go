@@ -21,15 +21,19 @@ func main() {
 	against := flag.String("against", "", "count the decisions in which the models of this `folder`, say in float, differ")
 	lessons := flag.String("teach", "", "measure teaching with the models of this `folder`, as tools/train/gesture/heldout.py leaves it")
 	train := flag.String("train", "1-14", "with -teach: `list` of subjects that these models were trained on")
+	examples := flag.String("examples", "", "write the gestures to `FILE.csv` for gesture teach, and measure nothing")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "eval: unexpected argument %q\n", flag.Arg(0))
 		os.Exit(2)
 	}
 	err := error(nil)
-	if *lessons != "" {
+	switch {
+	case *lessons != "":
 		err = runTeach(os.Stdout, *lessons, *data, *train, *subjects)
-	} else {
+	case *examples != "":
+		err = writeExamples(*examples, *data, *subjects)
+	default:
 		err = run(os.Stdout, *data, *subjects, *models, *against)
 	}
 	if err != nil {

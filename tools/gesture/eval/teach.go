@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding/csv"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -43,6 +45,49 @@ func (r *recording) examples(channels int, labels []string) []teach.Example {
 }
 
 const beside = 20 // rows of rest beside a span
+
+// writeExamples writes the gestures of subjects as gesture record does.
+func writeExamples(path, data, list string) error {
+	subjects, err := parseSubjects(list)
+	if err != nil {
+		return err
+	}
+	m, err := gesture.Stream()
+	if err != nil {
+		return err
+	}
+	channels := gesture.Channels(m)
+	recordings, err := load(data, channels, subjects)
+	if err != nil {
+		return err
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	w := csv.NewWriter(f)
+	w.Write(teach.Header(channels))
+	for _, r := range recordings {
+		for _, e := range r.examples(len(channels), labelsOf(recordings)) {
+			if err := teach.Write(w, &e, len(channels), 0, 1000/float64(m.File().Input.Rate)); err != nil {
+				return errors.Join(err, f.Close())
+			}
+		}
+	}
+	w.Flush()
+	return errors.Join(w.Error(), f.Close())
+}
+
+// labelsOf are the labels of the recordings.
+func labelsOf(recordings []*recording) (labels []string) {
+	for _, r := range recordings {
+		for _, s := range r.truth {
+			labels = append(labels, s.label)
+		}
+	}
+	slices.Sort(labels)
+	return slices.Compact(labels)
+}
 
 // lesson is what a subject's teaching came to.
 type lesson struct {
