@@ -3,7 +3,7 @@
 #
 #     models/gesture/convert.sh [DIR [TARGET [SCHEME]]]
 #
-# DIR is out, TARGET the folder of this script, SCHEME w8a8 unless given.
+# The data set is in $DATA, or ../shared/data/mobrobot_gestures. DIR is out, TARGET the folder of this script, SCHEME w8a8 unless given.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 dir=$(cd "${1:-out}" && pwd)
@@ -28,3 +28,9 @@ for constant in $(sed -n 's/^ *"\([a-z_]*\)": *\([-+.0-9e]*\),*$/\1=\2/p' "$dir/
     set -- "$@" -meta "gesture.$constant"
 done
 convert stream G1,G2,G3,G4,G5,G6,G7,G8,G9,none -meta gesture.none=none "$@"
+
+# What teaching wants to know of the stream model's gestures, from the training subjects.
+examples=$(mktemp)
+trap 'rm -f "$examples"' EXIT
+go run ./tools/gesture/eval -examples "$examples" -subjects 1-14 -data "${DATA:-../shared/data/mobrobot_gestures}"
+go run ./tools/gesture teach -remember -data "$examples" -base "$target/stream.recur" -o "$target/stream.recur"

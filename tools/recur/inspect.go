@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -148,7 +149,7 @@ func writeJSON(w io.Writer, v any) error {
 
 func describe(path string, m *runtime.Model) *report {
 	f := m.File()
-	r := &report{File: path, TwoWay: m.TwoWay(), SessionState: m.NewSession().StateSize(), meta: f.Meta, Meta: map[string]string{}}
+	r := &report{File: path, TwoWay: m.TwoWay(), SessionState: m.NewSession().StateSize(), meta: shortened(f.Meta), Meta: map[string]string{}}
 	if info, err := os.Stat(path); err == nil && !isForeign(path) {
 		r.Bytes = info.Size()
 	}
@@ -172,6 +173,18 @@ func describe(path string, m *runtime.Model) *report {
 		r.Meta[p.Key] = p.Value
 	}
 	return r
+}
+
+// shortened is metadata for people, who need not see all of what programs keep there.
+func shortened(meta []format.Pair) []format.Pair {
+	const most = 300
+	meta = slices.Clone(meta)
+	for i, p := range meta {
+		if r := []rune(p.Value); len(r) > most {
+			meta[i].Value = fmt.Sprintf("%s… (%d bytes)", string(r[:most/4]), len(p.Value))
+		}
+	}
+	return meta
 }
 
 func describeOp(f *format.File, op *format.Op) operation {

@@ -12,7 +12,7 @@ const (
 	shrink = 0.15 // of correlations towards 0
 	extra  = 16   // directions beside those that tell gestures apart, to see what is like none of them
 	prior  = 3.0  // examples that the mean of a gesture counts that the model knew before
-	slack  = 4.0  // deviations from the usual distance at which an embedding is like no gesture
+	slack  = 7.0  // deviations from the usual distance at which an embedding is like no gesture
 )
 
 // classifier is linear discriminant analysis: embeddings are projected to where those of one gesture have about unit variance in every

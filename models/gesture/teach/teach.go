@@ -45,7 +45,7 @@ const (
 	maxMillis   = 10000
 )
 
-const variants = 8 // made of each example
+const variants = 12 // made of each example
 
 // samples are examples as the network sees them.
 type samples struct {
@@ -276,7 +276,7 @@ func doubles(v []float32) []float64 {
 
 // Steps of a stream at which embeddings are taken, from the end of a gesture on, as late as the answers: those that a Spotter decides by.
 const (
-	earliest = -6
+	earliest = -9
 	latest   = 24
 	every    = 3
 	noticed  = 0.2 // probability of a gesture that goes on

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+import heldout
 import layout
 import prepare
 import spotting
@@ -130,6 +131,26 @@ class Levels(unittest.TestCase):
             drawn = g._levels(rng, idx) - g.rest[0]
             left = g.level[g.lo] - g.rest
             self.assertLess(np.abs(drawn.mean(0) - left.mean(0)).max(), 0.1 * np.abs(left).max())
+
+
+class Heldout(unittest.TestCase):
+    def test_no_row_is_left(self):
+        with tempfile.TemporaryDirectory() as tmp:
+            synthesise(Path(tmp), np.random.default_rng(4))
+            data = layout.Data(tmp)
+            gone, odd = data.labels[0], {1}
+            cut = heldout.without(data, [gone], odd)
+            self.assertEqual(cut.labels, data.labels[1:])
+            rows = np.concatenate([np.arange(p.lo, p.hi) for p in cut.parts])
+            self.assertEqual(len(set(rows)), len(rows))
+            for s in data.spans:
+                left = np.isin(np.arange(s.lo, s.hi), rows)
+                self.assertEqual(left.all(), data.labels[s.label] != gone and s.part not in odd)
+                self.assertEqual(left.any(), left.all())
+            kept = {(s.lo, s.hi, data.labels[s.label]) for s in data.spans if data.labels[s.label] != gone and s.part not in odd}
+            self.assertEqual({(s.lo, s.hi, cut.labels[s.label]) for s in cut.spans}, kept)
+            for s in cut.spans:
+                self.assertTrue(cut.parts[s.part].lo <= s.lo and s.hi <= cut.parts[s.part].hi)
 
 
 @unittest.skipUnless(os.environ.get("RECUR"), "RECUR names no program")
