@@ -1,11 +1,11 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -126,7 +126,8 @@ func (o *lesson) print(r *teach.Report, stdout, stderr io.Writer) error {
 		fmt.Fprintln(stderr, "gesture teach:", n)
 	}
 	if o.json {
-		return json.NewEncoder(stdout).Encode(r)
+		_, err := stdout.Write(append(appendReport(nil, r), '\n'))
+		return err
 	}
 	for _, g := range r.Gestures {
 		fmt.Fprintf(stdout, "%s: %d examples, %d told right by the others", g.Label, g.Examples, g.Right)
@@ -142,4 +143,32 @@ func (o *lesson) print(r *teach.Report, stdout, stderr io.Writer) error {
 	}
 	fmt.Fprintf(stderr, "gesture teach: wrote %s\n", strings.TrimSpace(o.out))
 	return nil
+}
+
+// appendReport writes JSON by hand: encoding/json would make the program for devices 8 % larger.
+func appendReport(b []byte, r *teach.Report) []byte {
+	b = append(b, `{"gestures":[`...)
+	for i, g := range r.Gestures {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, `{"label":`...)
+		b = appendString(b, g.Label)
+		b = fmt.Appendf(b, `,"examples":%d,"known":%t,"unseen":%d,"right":%d,"wrong":{`, g.Examples, g.Known, g.Unseen, g.Right)
+		for j, l := range slices.Sorted(maps.Keys(g.Wrong)) {
+			if j > 0 {
+				b = append(b, ',')
+			}
+			b = fmt.Appendf(append(appendString(b, l), ':'), "%d", g.Wrong[l])
+		}
+		b = append(b, "}}"...)
+	}
+	b = append(b, `],"notes":[`...)
+	for i, n := range r.Notes {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendString(b, n)
+	}
+	return append(b, "]}"...)
 }

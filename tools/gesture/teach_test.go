@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -183,6 +184,19 @@ func recorded(t *testing.T, dir string, seed uint64) []teach.Example {
 		t.Fatal(errs)
 	}
 	return readExamples(t, out)
+}
+
+func TestReportJSON(t *testing.T) {
+	want := teach.Report{Notes: []string{`2 of "a"`, `b\c`}, Gestures: []teach.Learnt{
+		{Label: `say "hi"`, Examples: 5, Known: true, Unseen: 1, Right: 3, Wrong: map[string]int{"x": 1, "ü, y": 1}},
+		{Label: "b", Examples: 2, Right: 2, Wrong: map[string]int{}}}}
+	var got teach.Report
+	if err := json.Unmarshal(appendReport(nil, &want), &got); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%s: %+v, %v", appendReport(nil, &want), got, err)
+	}
+	if err := json.Unmarshal(appendReport(nil, &teach.Report{}), &got); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestTeachFailures(t *testing.T) {

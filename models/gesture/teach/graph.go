@@ -27,6 +27,9 @@ type base struct {
 	delay    int        // samples by which the answers are late
 }
 
+// maxWidth bounds the embedding: the time that teaching takes grows with its third power, to about a minute.
+const maxWidth = 1024
+
 // noneLabel is that of models that have none.
 const noneLabel = "none"
 
@@ -48,6 +51,9 @@ func newBase(m *runtime.Model) (*base, error) {
 	}
 	v := f.Ops[last].Out.Value
 	b.hidden = format.Ref{Value: v, Width: f.Values[v].Width}
+	if b.width() > maxWidth {
+		return nil, fmt.Errorf("a hidden state of %d channels: teaching takes up to %d", b.hidden.Width, maxWidth/2)
+	}
 	if !b.stream {
 		if _, err := gesture.NewClassifier(m); err != nil {
 			return nil, err

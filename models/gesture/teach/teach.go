@@ -21,18 +21,18 @@ type Options struct {
 
 // Report says what was learnt.
 type Report struct {
-	Gestures []Learnt `json:"gestures"`
-	Notes    []string `json:"notes,omitempty"` // for people: what may not work well
+	Gestures []Learnt
+	Notes    []string // for people: what may not work well
 }
 
 // Learnt is a gesture of which there were examples.
 type Learnt struct {
-	Label    string         `json:"label"`
-	Examples int            `json:"examples"`
-	Known    bool           `json:"known"`  // by the model before
-	Unseen   int            `json:"unseen"` // examples that the model does not take for gestures
-	Right    int            `json:"right"`  // examples that are told right by what the others teach
-	Wrong    map[string]int `json:"wrong"`  // the others, by what they are taken for
+	Label    string
+	Examples int
+	Known    bool           // by the model before
+	Unseen   int            // examples that the model does not take for gestures
+	Right    int            // examples that are told right by what the others teach
+	Wrong    map[string]int // the others, by what they are taken for
 }
 
 // Unlike is the label of a taught stream model that says that there is a gesture, and that it is like none of the others. A Spotter drops it.
