@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+import examples
 import heldout
 import layout
 import prepare
@@ -131,6 +132,24 @@ class Levels(unittest.TestCase):
             drawn = g._levels(rng, idx) - g.rest[0]
             left = g.level[g.lo] - g.rest
             self.assertLess(np.abs(drawn.mean(0) - left.mean(0)).max(), 0.1 * np.abs(left).max())
+
+
+class Examples(unittest.TestCase):
+    def test_rows(self):
+        with tempfile.TemporaryDirectory() as tmp:
+            synthesise(Path(tmp), np.random.default_rng(5))
+            data = layout.Data(tmp)
+            lines = list(examples.rows(data, data.subjects))
+            begins = [k for k, r in enumerate(lines) if float(r[-2]) == 0]
+            self.assertEqual(len(begins), len(data.spans))
+            spans = sorted(data.spans, key=lambda s: s.lo)
+            for a, b, s in zip(begins, [*begins[1:], len(lines)], spans):
+                own = [r for r in lines[a:b] if r[-1]]
+                self.assertEqual({r[-1] for r in own}, {data.labels[s.label]})
+                self.assertEqual(len(own), s.hi - s.lo - 2 * data.margin)
+                first = [float(v) for v in own[0][:-2]]
+                np.testing.assert_allclose(first, data.rows[s.lo + data.margin], rtol=1e-5, atol=1e-6)
+                self.assertTrue(lines[a][-1] == "" and lines[b - 1][-1] == "")
 
 
 class Heldout(unittest.TestCase):
