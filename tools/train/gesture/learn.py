@@ -30,7 +30,7 @@ class Recipe:
     smooth: float = 0.05
     ema: float = 0.99
     steps: int = 1000  # of the optimiser, at least, whatever the epochs
-    patience: int = 0  # epochs without progress on validation subjects, and a fifth of all, that end training; 0: none does
+    patience: int = 0  # epochs without progress on validation subjects, and half of all, that end training; 0: none does
     augment: Augment = field(default_factory=Augment)
 
     def net(self, inputs, classes):
@@ -130,7 +130,7 @@ def train(data, spans, unit, recipe, seed, watch=None, say=print):
             note = f", validation {100 * (p.argmax(1) == watched.y).mean():.2f} %, loss {loss:.4f}"
             if recipe.patience and loss < best_loss:
                 best, best_loss, best_epoch = copy.deepcopy(opt.average.net), loss, epoch
-            if recipe.patience and epoch - best_epoch >= max(recipe.patience, epochs // 5):
+            if recipe.patience and epoch - best_epoch >= max(recipe.patience, epochs // 2):
                 say(f"epoch {epoch}: no better on validation subjects since {best_epoch}, loss {best_loss:.4f}")
                 break
         if epoch % max(10, epochs // 10) == 0 or epoch == epochs:

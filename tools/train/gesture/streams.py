@@ -29,7 +29,7 @@ class Recipe:
     ema: float = 0.99
     rest: float = 1.5  # s, median of the rests
     steps: int = 1000  # of the optimiser, at least, whatever the epochs
-    patience: int = 0  # epochs without progress on validation subjects, and a fifth of all, that end training; 0: none does
+    patience: int = 0  # epochs without progress on validation subjects, and half of all, that end training; 0: none does
     augment: Augment = field(default_factory=Augment)
 
 
@@ -137,9 +137,9 @@ def train(data, spans, unit, recipe, delay, seed, say, worth):
             say(f"epoch {epoch} of {epochs} loss {total / n:.4f} {time.time() - t0:.1f} s")
         if not recipe.patience:
             continue
-        if (w := worth(opt.average.net)) > best_worth:
+        if (w := worth(opt.average.net)) >= best_worth:
             best, best_worth, best_epoch = copy.deepcopy(opt.average.net), w, epoch
-        if epoch - best_epoch >= max(recipe.patience, epochs // 5):
+        if epoch - best_epoch >= max(recipe.patience, epochs // 2):
             say(f"epoch {epoch}: no better on validation subjects since {best_epoch}, F1 {100 * best_worth:.1f} %")
             break
     return (best or opt.average.net).eval()
