@@ -112,7 +112,7 @@ func (c *cell) run(s *Session, n int) {
 	}
 	reverse := c.op.Flags&format.FlagReverse != 0
 	for done := 0; done < n; {
-		k := min(n-done, blockSteps)
+		k := min(n-done, BlockSteps)
 		t := done
 		if reverse {
 			t = n - done - k
@@ -146,7 +146,7 @@ func (c *cell) inner(s *Session, t int) {
 	width := len(x) / c.blocks
 	reverse := c.op.Flags&format.FlagReverse != 0
 	for done := 0; done < c.blocks; {
-		k := min(c.blocks-done, blockSteps)
+		k := min(c.blocks-done, BlockSteps)
 		from := done
 		if reverse {
 			from = c.blocks - done - k

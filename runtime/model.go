@@ -171,7 +171,7 @@ func build(f *format.File) (*Model, error) {
 		b.feedback = b.feedback || op.Kind == format.Recall
 	}
 	// Steps together are faster while their values stay in the cache.
-	b.block = min(max(1<<18/max(p.width, 1), 1), blockSteps)
+	b.block = min(max(1<<18/max(p.width, 1), 1), BlockSteps)
 	if b.feedback {
 		b.block = 1
 	}
@@ -181,7 +181,7 @@ func build(f *format.File) (*Model, error) {
 func (m *Model) sessionBytes() int64 {
 	p := &m.plan
 	return 4*int64(p.state+p.fixed+4*p.hidden+m.block*p.width+p.patch) +
-		blockSteps*(4*int64(2*p.sums+p.gates)+2*int64(p.cols))
+		BlockSteps*(4*int64(2*p.sums+p.gates)+2*int64(p.cols))
 }
 
 const cacheLine = 64

@@ -77,8 +77,8 @@ func (d *dense) run(s *Session, n int) {
 		}
 		return
 	}
-	for t := 0; t < n; t += blockSteps {
-		k := min(n-t, blockSteps)
+	for t := 0; t < n; t += BlockSteps {
+		k := min(n-t, BlockSteps)
 		x, stride := s.rows(d.in, t)
 		d.w.mul(s, s.gates, d.bias, x, stride, k)
 		for j := range k {
@@ -91,8 +91,8 @@ func (d *dense) run(s *Session, n int) {
 func (d *dense) block(s *Session, t int) {
 	x, y := s.at(d.in, t), s.at(d.out, t)
 	in, out := len(x)/d.blocks, len(y)/d.blocks
-	for i := 0; i < d.blocks; i += blockSteps {
-		k := min(d.blocks-i, blockSteps)
+	for i := 0; i < d.blocks; i += BlockSteps {
+		k := min(d.blocks-i, BlockSteps)
 		d.w.mul(s, s.gates, d.bias, x[i*in:], in, k)
 		for j := range k {
 			d.w.copy(y[(i+j)*out:][:out], s.gates[j*d.w.rows:])

@@ -13,8 +13,6 @@ import (
 // BlockSteps is how many vectors go through the weights together: time steps of a sequence, at most, or points of a convolution.
 const BlockSteps = 16
 
-const blockSteps = BlockSteps
-
 // ErrTwoWay is returned by Step of a model that needs the whole sequence.
 var ErrTwoWay = errors.New("a two-way model has no single step: the backward layer starts at the end of the sequence; use Run")
 
@@ -47,8 +45,8 @@ func (m *Model) NewSession() *Session {
 	s := &Session{m: m,
 		state:  aligned[float32](p.state),
 		fixed:  aligned[float32](p.fixed),
-		work:   kernels.Work{Q: aligned[int8](2 * blockSteps * p.cols), Sums: aligned[int32](2 * blockSteps * p.sums)},
-		gates:  aligned[float32](blockSteps * p.gates),
+		work:   kernels.Work{Q: aligned[int8](2 * BlockSteps * p.cols), Sums: aligned[int32](2 * BlockSteps * p.sums)},
+		gates:  aligned[float32](BlockSteps * p.gates),
 		hidden: aligned[float32](p.hidden),
 		rh:     aligned[float32](p.hidden),
 		cand:   aligned[float32](p.hidden),

@@ -96,7 +96,7 @@ func newConv(b *builder, op *format.Op) (*conv, error) {
 	}
 	c.w, err = newLinear(b, op, format.RoleW, format.RoleWScale, format.RoleXInv)
 	c.bias = b.padded(op, format.RoleBias)
-	c.points = min(max(patchSize/c.size, 1), blockSteps)
+	c.points = min(max(patchSize/c.size, 1), BlockSteps)
 	b.plan.patch = max(b.plan.patch, c.points*c.size)
 	return c, err
 }
@@ -126,7 +126,7 @@ func (c *conv) step(s *Session, y, x []float32) {
 	}
 }
 
-// inside is at how many output points from o on, on a line and up to blockSteps, the kernel sees channels that lie side by side in the input,
+// inside is at how many output points from o on, on a line and up to BlockSteps, the kernel sees channels that lie side by side in the input,
 // and the first input point.
 func (c *conv) inside(o int) (point, n int) {
 	a := &c.axes[2]
@@ -139,7 +139,7 @@ func (c *conv) inside(o int) (point, n int) {
 		return 0, 0
 	}
 	fit := (a.In-a.Kernel-at[2])/a.Stride + 1
-	return point, min(fit, a.Out-o%a.Out, blockSteps)
+	return point, min(fit, a.Out-o%a.Out, BlockSteps)
 }
 
 // patches writes what the kernel sees at some output points from o on, and returns at how many.

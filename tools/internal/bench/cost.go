@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/recur-go/recur/kernels"
+	"github.com/recur-go/recur/runtime"
 	"github.com/recur-go/recur/runtime/format"
 )
 
@@ -34,9 +35,6 @@ type gateKey struct {
 	units    int
 }
 
-// blockSteps is how many steps of a known sequence go through the input's weights together.
-const blockSteps = 16
-
 // costOf adds up a call of so many steps.
 func costOf(f *format.File, steps int) cost {
 	c := cost{gates: map[gateKey]int{}}
@@ -47,7 +45,7 @@ func costOf(f *format.File, steps int) cost {
 			n = 1
 		}
 		first := len(c.products)
-		together := (n + blockSteps - 1) / blockSteps
+		together := (n + runtime.BlockSteps - 1) / runtime.BlockSteps
 		for _, role := range []format.Role{format.RoleW, format.RoleU, format.RoleUn} {
 			b := f.Arg(op, role)
 			if b == nil {

@@ -215,18 +215,6 @@ func (f *function) get() (*activation, error) {
 	return f.of, f.err
 }
 
-// name is the function's name; a layer has that of its class.
-func (f *function) name() (string, error) {
-	a, err := f.get()
-	if err != nil {
-		return "", err
-	}
-	if a.layer != nil {
-		return a.layer.class, nil
-	}
-	return a.name, nil
-}
-
 func parseFunction(raw json.RawMessage) (*activation, error) {
 	if absent(raw) {
 		return &activation{name: "linear"}, nil

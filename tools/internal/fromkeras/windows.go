@@ -240,15 +240,19 @@ func (u *use) multiplier(channels int) (int, error) {
 	return m, nil
 }
 
+// perChannel is moving for windows that give m outputs for each channel.
+func (u *use) perChannel(x *lower.Tensor) (p *plane, slide []lower.Sliding, channels, m int, err error) {
+	if p, slide, channels, err = u.moving(x); err != nil {
+		return nil, nil, 0, 0, err
+	}
+	if err = u.pad(p, slide); err == nil {
+		m, err = u.multiplier(channels)
+	}
+	return p, slide, channels, m, err
+}
+
 func (u *use) depthwise(x *lower.Tensor) (*lower.Tensor, error) {
-	p, slide, channels, err := u.moving(x)
-	if err != nil {
-		return nil, err
-	}
-	if err := u.pad(p, slide); err != nil {
-		return nil, err
-	}
-	m, err := u.multiplier(channels)
+	p, slide, channels, m, err := u.perChannel(x)
 	if err != nil {
 		return nil, err
 	}
@@ -262,14 +266,7 @@ func (u *use) depthwise(x *lower.Tensor) (*lower.Tensor, error) {
 
 // separable is a depthwise convolution and one of single points.
 func (u *use) separable(x *lower.Tensor) (*lower.Tensor, error) {
-	p, slide, channels, err := u.moving(x)
-	if err != nil {
-		return nil, err
-	}
-	if err := u.pad(p, slide); err != nil {
-		return nil, err
-	}
-	m, err := u.multiplier(channels)
+	p, slide, channels, m, err := u.perChannel(x)
 	if err != nil {
 		return nil, err
 	}

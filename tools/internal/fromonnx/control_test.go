@@ -268,3 +268,37 @@ func TestOpenBatchInOneCall(t *testing.T) {
 	}
 	wants(t, imported(t, m.output("h"), flat), h)
 }
+
+// A Scan that goes backwards, over a fixed length, and puts its outputs back in the order of the input.
+func TestScanBackwards(t *testing.T) {
+	rnd := rand.New(rand.NewSource(17))
+	l := (&layerRef{op: "LSTM", dirs: []bool{false}, in: 3, hid: 5}).random(rnd, "b")
+	rows, x := sample(rnd, 3)
+	g := body(l, nil, []string{"bh1", "bc1", "by"})
+	g.Inputs = append(g.Inputs, info("bx", []int64{1, 3}))
+	m := newModel(13).input("x", steps, 1, 3).floats("zero", make([]float32, 5), 1, 5).
+		node("Scan", n("zero", "zero", "x"), n("h", "c", "out"), intAttr("num_scan_inputs", 1), intsAttr("scan_input_directions", 1),
+			intsAttr("scan_output_directions", 1), &onnx.Attr{Name: "body", G: g}).output("out")
+	l.dirs = []bool{true}
+	y, last := l.run(rows)
+	wants(t, imported(t, m, x), slices.Concat(y...))
+	m.Graph.Outputs = nil
+	wants(t, imported(t, m.output("h"), x), last)
+}
+
+// Layers of the same weights that go on from each other's state, of several steps each, are one.
+func TestLayersInParts(t *testing.T) {
+	rnd := rand.New(rand.NewSource(18))
+	l := (&layerRef{op: "GRU", dirs: []bool{false}, in: 3, hid: 4, after: true}).random(rnd, "b")
+	rows, x := sample(rnd, 3)
+	y, _ := l.run(rows)
+	m := newModel(14).input("x", steps, 1, 3).ints("0", 0).ints("3", 3).ints("end", steps).
+		node("Slice", n("x", "0", "3"), n("a")).node("Slice", n("x", "3", "end"), n("b")).
+		layer(l, "a", "ya", "ha").layer(l, "b", "yb", "hb")
+	m.Graph.Nodes[3].Inputs[5] = "ha"
+	m.node("Concat", n("ya", "yb"), n("out"), intAttr("axis", 0)).output("out")
+	wants(t, imported(t, m, x), slices.Concat(y...))
+	if k := kinds(t, m, Options{}); !slices.Equal(k, []format.Kind{format.GRU}) {
+		t.Errorf("operations %v", k)
+	}
+}

@@ -119,16 +119,21 @@ func (c *call) filters(t *lower.Tensor) ([]int, []float32, error) {
 	return dims, v, err
 }
 
+// weighted are the filters of the node and its bias, nil if it has none.
+func (c *call) weighted() (dims []int, w, bias []float32, err error) {
+	if dims, w, err = c.filters(c.in[1]); err != nil {
+		return nil, nil, nil, err
+	}
+	if b := c.arg(2); b != nil {
+		bias, err = c.numbers(b)
+	}
+	return dims, w, bias, err
+}
+
 func conv(c *call) ([]*lower.Tensor, error) {
-	dims, w, err := c.filters(c.in[1])
+	dims, w, bias, err := c.weighted()
 	if err != nil {
 		return nil, err
-	}
-	var bias []float32
-	if b := c.arg(2); b != nil {
-		if bias, err = c.numbers(b); err != nil {
-			return nil, err
-		}
 	}
 	k := chain{c: c}
 	if z := c.arg(3); z != nil {
@@ -178,15 +183,9 @@ func (c *call) pointwise(x *lower.Tensor, w []float32, outputs int, bias []float
 
 // convTranspose cuts the padding off the ends of what the filters spread, or what is beyond a given shape.
 func convTranspose(c *call) ([]*lower.Tensor, error) {
-	dims, w, err := c.filters(c.in[1])
+	dims, w, bias, err := c.weighted()
 	if err != nil {
 		return nil, err
-	}
-	var bias []float32
-	if b := c.arg(2); b != nil {
-		if bias, err = c.numbers(b); err != nil {
-			return nil, err
-		}
 	}
 	win, err := c.window(dims[2:])
 	if err != nil {

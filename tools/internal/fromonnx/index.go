@@ -52,19 +52,25 @@ func (c *call) strides() (dims, strides []int64, err error) {
 
 // gatherElements takes, for each index, the element at the same place but for its position along the axis.
 func gatherElements(c *call) ([]*lower.Tensor, error) {
-	ax, err := c.axis(0)
-	if err != nil {
-		return nil, err
-	}
-	shape, v, err := c.indices(1)
-	if err != nil {
-		return nil, err
-	}
-	places, err := c.elementPlaces(ax, shape, v)
+	places, shape, err := c.elements()
 	if err != nil {
 		return nil, err
 	}
 	return c.picked(1, places, shape)
+}
+
+// elements are the places that the indices of the node name, and their shape.
+func (c *call) elements() (places []lower.Poly, shape []int64, err error) {
+	ax, err := c.axis(0)
+	if err != nil {
+		return nil, nil, err
+	}
+	shape, v, err := c.indices(1)
+	if err != nil {
+		return nil, nil, err
+	}
+	places, err = c.elementPlaces(ax, shape, v)
+	return places, shape, err
 }
 
 // elementPlaces are where, in the data as one row, the elements lie that differ from their indices' own places along one axis.
@@ -150,15 +156,7 @@ func (c *call) rowPlaces(lead int, shape, v []int64) (places []lower.Poly, size 
 
 // scatterElements replaces elements at the places that gatherElements would take, in the order of the indices.
 func scatterElements(c *call) ([]*lower.Tensor, error) {
-	ax, err := c.axis(0)
-	if err != nil {
-		return nil, err
-	}
-	shape, v, err := c.indices(1)
-	if err != nil {
-		return nil, err
-	}
-	places, err := c.elementPlaces(ax, shape, v)
+	places, _, err := c.elements()
 	if err != nil {
 		return nil, err
 	}

@@ -321,27 +321,6 @@ func (u *unfolding) state(t *Tensor, otherwise []float32, d, b, hidden int) (s s
 	return start{known: unlessZero(t.f[at : at+hidden])}, nil
 }
 
-// Layer is Recurrent over x, [time, 1, channels], with the directions side by side: [time, 1, channels] and [1, channels].
-func (tr *Tracer) Layer(x *Tensor, cells []quant.Op) (steps, final *Tensor, err error) {
-	y, states, err := tr.Recurrent(x, cells, Initial{})
-	if err != nil {
-		return nil, nil, err
-	}
-	last := states.H
-	if y, err = tr.Transpose(y, []int64{0, 2, 1, 3}); err != nil {
-		return nil, nil, err
-	}
-	if last, err = tr.Transpose(last, []int64{1, 0, 2}); err != nil {
-		return nil, nil, err
-	}
-	width := Int(int64(len(cells) * cells[0].Hidden))
-	if steps, err = tr.Reshape(y, []Poly{y.Shape()[0], Int(1), width}, false); err != nil {
-		return nil, nil, err
-	}
-	final, err = tr.Reshape(last, []Poly{Int(1), width}, false)
-	return steps, final, err
-}
-
 // Blocks joins blocks of v, each of the given size, in another order.
 func Blocks(v []float32, size int, order []int) []float32 {
 	out := make([]float32, 0, len(order)*size)

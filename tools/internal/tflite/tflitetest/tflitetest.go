@@ -182,9 +182,6 @@ func (b *Builder) Subgraph(name string) int32 {
 	return int32(len(b.Model.Subgraphs) - 1)
 }
 
-// Main returns to the first subgraph.
-func (b *Builder) Main() { b.graph = b.Model.Subgraphs[0] }
-
 // Tensor adds a tensor.
 func (b *Builder) Tensor(t tflite.Tensor) int32 {
 	b.graph.Tensors = append(b.graph.Tensors, &t)
