@@ -1,0 +1,101 @@
+package mot
+
+import "math"
+
+// Box is a rectangle in pixels: its centre and its size.
+type Box struct{ X, Y, W, H float64 }
+
+// Corner makes a box of its left upper corner and its size.
+func Corner(left, top, width, height float64) Box {
+	return Box{left + width/2, top + height/2, width, height}
+}
+
+// Left and Top are the box's left upper corner.
+func (b Box) Left() float64 { return b.X - b.W/2 }
+func (b Box) Top() float64  { return b.Y - b.H/2 }
+
+// maxPixel bounds coordinates, so that no sum of products overflows or loses all its digits.
+const maxPixel = 1 << 24
+
+func (b Box) valid() bool {
+	within := func(v float64) bool { return v >= -maxPixel && v <= maxPixel }
+	return within(b.X) && within(b.Y) && b.W > 0 && b.W <= maxPixel && b.H > 0 && b.H <= maxPixel
+}
+
+// intersection is the area that two boxes share.
+func intersection(a, b Box) float64 {
+	w := min(a.X+a.W/2, b.X+b.W/2) - max(a.X-a.W/2, b.X-b.W/2)
+	h := min(a.Y+a.H/2, b.Y+b.H/2) - max(a.Y-a.H/2, b.Y-b.H/2)
+	if !(w > 0 && h > 0) {
+		return 0
+	}
+	return float64(w * h)
+}
+
+// IoU is the intersection of two boxes over their union.
+func IoU(a, b Box) float64 {
+	shared := intersection(a, b)
+	if shared == 0 {
+		return 0
+	}
+	return shared / (float64(a.W*a.H) + float64(b.W*b.H) - shared)
+}
+
+// shift is a change of a box in its own units: of the centre in heights, and the logarithms of the factors of width and height.
+type shift [4]float64
+
+// plus moves a box.
+func (b Box) plus(d shift) Box {
+	return Box{b.X + float64(d[0]*b.H), b.Y + float64(d[1]*b.H), float64(b.W * exp(d[2])), float64(b.H * exp(d[3]))}
+}
+
+// minus is the shift that moves p to b.
+func (b Box) minus(p Box) shift {
+	return shift{(b.X - p.X) / p.H, (b.Y - p.Y) / p.H, log(b.W / p.W), log(b.H / p.H)}
+}
+
+// between is the box at the part f of the straight line from a to b.
+func between(a, b Box, f float64) Box {
+	mix := func(a, b float64) float64 { return a + float64(f*(b-a)) }
+	return Box{mix(a.X, b.X), mix(a.Y, b.Y), mix(a.W, b.W), mix(a.H, b.H)}
+}
+
+// outside is the share of a box that lies outside of an image.
+func (b Box) outside(width, height float64) float64 {
+	image := Box{width / 2, height / 2, width, height}
+	return 1 - intersection(b, image)/float64(b.W*b.H)
+}
+
+// The functions of package math differ between architectures in their last bits. These do not: each operation is rounded on its own. They are
+// within 1e-12 of the true ones.
+
+// exp returns e^x with x limited to ±40.
+func exp(x float64) float64 {
+	const ln2Hi, ln2Lo = 0x1.62e42feep-1, 0x1.a39ef35793c76p-33
+	x = min(max(x, -40), 40)
+	n := math.Floor(float64(x*math.Log2E) + 0.5)
+	r := (x - float64(n*ln2Hi)) - float64(n*ln2Lo)
+	sum := 1.0
+	for k := 12; k > 0; k-- {
+		sum = 1 + float64(r*sum)/float64(k)
+	}
+	return float64(sum * math.Float64frombits(uint64(1023+int64(n))<<52))
+}
+
+// log returns the logarithm of a normal x > 0: x = 2^n m with m in [√½, √2), log m = 2 atanh((m-1)/(m+1)).
+func log(x float64) float64 {
+	const sqrtHalf = 0x3fe6a09e667f3bcd
+	b := math.Float64bits(x)
+	n := int64(b-sqrtHalf) >> 52
+	m := math.Float64frombits(b - uint64(n)<<52)
+	s := (m - 1) / (m + 1)
+	u := float64(s * s)
+	sum := 0.0
+	for k := 17; k > 0; k -= 2 {
+		sum = 1/float64(k) + float64(u*sum)
+	}
+	return float64(float64(n)*math.Ln2) + float64(2*float64(s*sum))
+}
+
+// sigmoid is 1/(1+e^-x).
+func sigmoid(x float64) float64 { return 1 / (1 + exp(-x)) }

@@ -1,0 +1,218 @@
+package mot
+
+import (
+	"errors"
+	"math"
+	"strings"
+	"testing"
+)
+
+func newTracker(t testing.TB, override string) *Tracker {
+	t.Helper()
+	c := SORT()
+	if override != "" {
+		if err := c.Override([]byte(override)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tracker, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tracker
+}
+
+func at(x, y float64) Detection { return Detection{Corner(x, y, 40, 90), 0.9} }
+
+// ids are those of the tracks of a frame, 0 where there are none at all.
+func ids(t *testing.T, tracker *Tracker, found ...Detection) (ids []int) {
+	t.Helper()
+	tracks, err := tracker.Update(found)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range tracks {
+		ids = append(ids, tracks[i].ID)
+	}
+	return ids
+}
+
+func expect(t *testing.T, got []int, want ...int) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("identities %v, want %v", got, want)
+	}
+	for i := range got {
+		if got[i] != want[i] {
+			t.Fatalf("identities %v, want %v", got, want)
+		}
+	}
+}
+
+// TestSORTLives checks birth, loss and death by the rules of SORT's published program.
+func TestSORTLives(t *testing.T) {
+	tracker := newTracker(t, "")
+	for range 3 { // the first min_hits frames are reported at once
+		expect(t, ids(t, tracker, at(100, 100)), 1)
+	}
+	for range 3 { // a later birth waits for min_hits matches
+		expect(t, ids(t, tracker, at(100, 100), at(500, 100)), 1)
+	}
+	expect(t, ids(t, tracker, at(100, 100), at(500, 100)), 1, 2)
+	expect(t, ids(t, tracker, at(100, 100)), 1) // unseen once
+	for range 2 {
+		expect(t, ids(t, tracker, at(100, 100), at(500, 100)), 1) // again in need of min_hits matches
+	}
+	expect(t, ids(t, tracker, at(100, 100), at(500, 100)), 1, 2)
+	for range 2 { // unseen more than max_age frames
+		expect(t, ids(t, tracker, at(100, 100)), 1)
+	}
+	for range 3 {
+		expect(t, ids(t, tracker, at(100, 100), at(500, 100)), 1)
+	}
+	expect(t, ids(t, tracker, at(100, 100), at(500, 100)), 1, 3)
+	tracker.Reset()
+	expect(t, ids(t, tracker, at(500, 100)), 1)
+}
+
+const second = `{"max_age":30,"tentative_max_age":1,"min_hits":2,"early":false,"streak":false,"high_score":0.6,"birth_score":0.6,"low_stage":true,
+	"low_min_iou":0.3,"replay":true,"tentative_last":true,"scene":true}`
+
+// TestLongMemory loses a moving target for 20 frames.
+func TestLongMemory(t *testing.T) {
+	tracker := newTracker(t, second)
+	for k := range 20 {
+		tracker.Update([]Detection{at(100+4*float64(k), 100)})
+	}
+	for range 20 {
+		expect(t, ids(t, tracker))
+	}
+	expect(t, ids(t, tracker, at(100+4*40, 100)), 1)
+}
+
+func TestLowScores(t *testing.T) {
+	tracker := newTracker(t, second)
+	weak := at(100, 100)
+	weak.Score = 0.3
+	for range 5 { // they make no target
+		expect(t, ids(t, tracker, weak))
+	}
+	for range 2 {
+		expect(t, ids(t, tracker, at(100, 100)))
+	}
+	expect(t, ids(t, tracker, at(100, 100)), 1)
+	for range 5 { // but they keep one
+		expect(t, ids(t, tracker, weak), 1)
+	}
+}
+
+func TestRecovery(t *testing.T) {
+	for _, c := range []struct {
+		override string
+		want     []int
+	}{{`{"max_age":30}`, nil}, {`{"max_age":30,"recover_min_iou":0.3,"recover_max_gap":10}`, []int{1}}} {
+		tracker := newTracker(t, second)
+		if err := tracker.config.Override([]byte(c.override)); err != nil {
+			t.Fatal(err)
+		}
+		for k := range 10 {
+			tracker.Update([]Detection{at(100+8*float64(k), 100)})
+		}
+		for range 9 { // it has stopped behind something
+			tracker.Update(nil)
+		}
+		expect(t, ids(t, tracker, at(172, 100)), c.want...)
+	}
+}
+
+func TestDuplicateBirths(t *testing.T) {
+	for _, c := range []struct {
+		override string
+		want     []int
+	}{{`{}`, []int{1, 2}}, {`{"birth_iou":0.5}`, []int{1}}} {
+		tracker := newTracker(t, c.override)
+		ids(t, tracker, at(100, 100))
+		expect(t, ids(t, tracker, at(100, 100), at(104, 100)), c.want...)
+	}
+}
+
+func TestOutside(t *testing.T) {
+	tracker := newTracker(t, second)
+	if err := tracker.config.Override([]byte(`{"width":640,"height":480,"max_outside":0.5}`)); err != nil {
+		t.Fatal(err)
+	}
+	for k := range 10 {
+		tracker.Update([]Detection{at(550+7*float64(k), 100)})
+	}
+	tracker.Update(nil)
+	tracker.Update(nil)
+	if n := len(tracker.live); n != 0 {
+		t.Errorf("%d targets, want none outside of the image", n)
+	}
+}
+
+func TestLimits(t *testing.T) {
+	tracker := newTracker(t, `{"max_targets":3}`)
+	expect(t, ids(t, tracker, at(0, 0), at(100, 0), at(200, 0), at(300, 0)), 1, 2, 3)
+	if _, err := tracker.Update(make([]Detection, MaxDetections+1)); err == nil || !strings.Contains(err.Error(), "limit is 4096") {
+		t.Errorf("%v", err)
+	}
+	for _, bad := range []Detection{
+		{Box{math.NaN(), 0, 1, 1}, 1}, {Box{0, math.Inf(1), 1, 1}, 1}, {Box{0, 0, 0, 1}, 1}, {Box{0, 0, 1, -1}, 1}, {Box{0, 0, 1, math.NaN()}, 1},
+		{Box{1e30, 0, 1, 1}, 1}, {Box{0, 0, 1, 1}, math.NaN()}, {Box{0, 0, 1, 1}, math.Inf(-1)},
+	} {
+		_, err := tracker.Update([]Detection{at(0, 0), bad})
+		var e *DetectionError
+		if !errors.As(err, &e) || e.Index != 1 {
+			t.Errorf("%v: %v", bad, err)
+		}
+	}
+	expect(t, ids(t, tracker, at(0, 0), at(100, 0), at(200, 0)), 1, 2, 3)
+}
+
+func TestOverride(t *testing.T) {
+	c := SORT()
+	for _, bad := range []string{``, `[]`, `{"max_agee":3}`, `{"max_age":-1}`, `{"min_iou":1.5}`, `{"max_targets":0}`, `{"max_targets":5000}`, `{"motion":"x"}`,
+		`{"weights":{"iou":1e30}}`, `{"max_age":1}{}`, `{"width":-1}`, `{"paper":{"miss_distance":-1}}`} {
+		if err := c.Override([]byte(bad)); err == nil {
+			t.Errorf("%s passed", bad)
+		}
+	}
+	if c != SORT() {
+		t.Errorf("a bad override changed %v", c)
+	}
+	if err := c.Override([]byte(`{"weights":{"height":-3},"max_age":7}`)); err != nil || c.Weights.Height != -3 || c.MaxAge != 7 || c.Weights.IoU != defaultWeights.IoU {
+		t.Errorf("%v: %v", err, c)
+	}
+	again := SORT()
+	if err := again.Override([]byte(c.String())); err != nil || again != c {
+		t.Errorf("%v: %v, want %v", err, again, c)
+	}
+}
+
+func TestUpdateAllocatesNothing(t *testing.T) {
+	for _, override := range []string{"", second, `{"cost":"logit","replay":true,"max_age":30}`} {
+		tracker := newTracker(t, override)
+		frame := 0
+		step := func() {
+			var found [20]Detection
+			n := 0
+			for i := range found {
+				if (frame+i)%7 != 0 {
+					found[n] = at(float64(90*i+frame), float64(10*i))
+					n++
+				}
+			}
+			if _, err := tracker.Update(found[:n]); err != nil {
+				t.Fatal(err)
+			}
+			frame++
+		}
+		for range 20 {
+			step()
+		}
+		if n := testing.AllocsPerRun(200, step); n != 0 {
+			t.Errorf("%s: %v allocations a frame", override, n)
+		}
+	}
+}

@@ -1,0 +1,264 @@
+// Mot follows objects through a video by the boxes that a detector found in each frame, and prints an identity for every box.
+package main
+
+import (
+	"bufio"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/recur-go/recur/models/mot"
+)
+
+const usage = `mot follows objects from frame to frame by the boxes that a detector finds, and gives each an identity.
+
+  mot -in det.txt -out tracks.txt         a file in MOT format: frame,id,left,top,width,height,score
+  detector | mot -in - -image 1920x1080   a live stream; the tracks of a frame come out when the next frame begins,
+                                          or at once after a blank line
+  detector | mot -in - -json              JSON out; lines of JSON in are recognised, an object a frame, answered at once:
+                                          {"frame":1,"detections":[{"box":[10,20,30,60],"score":0.9}]}
+
+Another method, and other settings:
+
+  mot -in det.txt -motion kalman          a Kalman filter and optimal assignment (SORT)
+  mot -show-config >my.json               all settings
+  mot -in det.txt -config my.json         a file with some or all of them
+  mot -in det.txt -set max_age=60         one of them; can be given more than once
+
+Flags:
+`
+
+func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+
+// errUsage has been reported.
+var errUsage = errors.New("usage")
+
+type options struct {
+	in, out       string
+	motion, assoc string
+	config        string
+	set           settings
+	showConfig    bool
+	json          bool
+	image         string
+	width, height float64
+}
+
+// settings are those given by -set.
+type settings []string
+
+func (s *settings) String() string { return strings.Join(*s, " ") }
+
+func (s *settings) Set(v string) error {
+	if !strings.Contains(v, "=") {
+		return errors.New("want NAME=VALUE")
+	}
+	*s = append(*s, v)
+	return nil
+}
+
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	o, err := parse(args, stdout, stderr)
+	switch err {
+	case nil:
+	case flag.ErrHelp:
+		return 0
+	default:
+		return 2
+	}
+	if err := o.run(stdin, stdout, stderr); err != nil {
+		fmt.Fprintln(stderr, "mot:", err)
+		return 1
+	}
+	return 0
+}
+
+func parse(args []string, stdout, stderr io.Writer) (o options, err error) {
+	fs := flag.NewFlagSet("mot", flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	fs.StringVar(&o.in, "in", "", "read detections from `FILE`, - for standard input")
+	fs.StringVar(&o.out, "out", "-", "write tracks to `FILE`, - for standard output")
+	fs.StringVar(&o.motion, "motion", "kalman", "what predicts: kalman")
+	fs.StringVar(&o.assoc, "assoc", "", "what assigns detections: hungarian")
+	fs.StringVar(&o.config, "config", "", "override settings by those in the JSON `FILE`")
+	fs.Var(&o.set, "set", "override a setting, `NAME=VALUE`")
+	fs.BoolVar(&o.showConfig, "show-config", false, "print all settings as JSON, and end")
+	fs.BoolVar(&o.json, "json", false, "write JSON, an object a frame")
+	fs.StringVar(&o.image, "image", "", "size of the image in pixels, `WxH`")
+	err = fs.Parse(args)
+	if err == nil {
+		err = o.check(fs.Args())
+	}
+	switch {
+	case err == flag.ErrHelp:
+		io.WriteString(stdout, usage)
+		fs.SetOutput(stdout)
+		fs.PrintDefaults()
+	case err != nil:
+		fmt.Fprintf(stderr, "mot: %v; mot -h explains\n", err)
+		err = errUsage
+	}
+	return o, err
+}
+
+func (o *options) check(args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("unexpected argument %q: name a file with -in", args[0])
+	}
+	if o.image != "" {
+		if n, err := fmt.Sscanf(o.image+";", "%fx%f;", &o.width, &o.height); n != 2 || err != nil || !(o.width > 0 && o.height > 0) {
+			return fmt.Errorf("-image %q: want a size like 1920x1080", o.image)
+		}
+	}
+	return nil
+}
+
+// settle makes the configuration: that of the motion, then the file's, then the flags'.
+func (o *options) settle() (mot.Config, error) {
+	c := mot.SORT()
+	c.Motion = o.motion
+	if o.config != "" {
+		text, err := os.ReadFile(o.config)
+		if err != nil {
+			return c, err
+		}
+		if err := c.Override(text); err != nil {
+			return c, fmt.Errorf("%s: %w", o.config, err)
+		}
+	}
+	for _, s := range o.set {
+		if err := c.Override(override(s)); err != nil {
+			return c, fmt.Errorf("-set %s: %w", s, err)
+		}
+	}
+	if o.assoc != "" {
+		c.Assoc = o.assoc
+	}
+	if o.image != "" {
+		c.Width, c.Height = o.width, o.height
+	}
+	return c, nil
+}
+
+// override is JSON of a setting. A dot separates names of nested ones.
+func override(setting string) []byte {
+	name, value, _ := strings.Cut(setting, "=")
+	path := strings.Split(name, ".")
+	text := fmt.Sprintf("{%q:", path[0])
+	for _, p := range path[1:] {
+		text += fmt.Sprintf("{%q:", p)
+	}
+	return []byte(text + value + strings.Repeat("}", len(path)))
+}
+
+func (o *options) run(stdin io.Reader, stdout, stderr io.Writer) error {
+	c, err := o.settle()
+	if err != nil {
+		return err
+	}
+	if o.showConfig {
+		_, err := fmt.Fprintln(stdout, c.String())
+		return err
+	}
+	tracker, err := mot.New(c)
+	if err != nil {
+		return err
+	}
+	in, name := stdin, "standard input"
+	if o.in == "" {
+		return errors.New("no input: -in FILE or -in -")
+	}
+	if o.in != "-" {
+		f, err := os.Open(o.in)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		in, name = f, o.in
+	}
+	if o.out == "-" {
+		return o.follow(tracker, newReader(in, name), stdout, stderr)
+	}
+	return replace(o.out, func(w io.Writer) error {
+		buffer := bufio.NewWriter(w)
+		return errors.Join(o.follow(tracker, newReader(in, name), buffer, stderr), buffer.Flush())
+	})
+}
+
+// replace writes a file as a whole: whoever reads it sees the old one or the new one.
+func replace(path string, write func(io.Writer) error) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	err = errors.Join(write(f), f.Chmod(0o644), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+	}
+	return err
+}
+
+// follow tracks every frame, those without a line too.
+func (o *options) follow(t *mot.Tracker, in *reader, w, stderr io.Writer) error {
+	out := &printer{w: w, json: o.json}
+	var sum summary
+	last := 0
+	for {
+		frame, found, err := in.next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		for ; last+1 < frame; last++ {
+			if err := sum.update(t, last+1, nil, out); err != nil {
+				return err
+			}
+		}
+		if err := sum.update(t, frame, found, out); err != nil {
+			return fmt.Errorf("%s: frame %d: %w", in.name, frame, err)
+		}
+		last = frame
+	}
+	if sum.frames == 0 {
+		return fmt.Errorf("%s: no detections", in.name)
+	}
+	sum.print(stderr)
+	return nil
+}
+
+// summary counts what was done and how long the tracker took.
+type summary struct {
+	frames, detections, boxes, identities int
+	busy                                  time.Duration
+}
+
+func (s *summary) update(t *mot.Tracker, frame int, found []mot.Detection, out *printer) error {
+	begin := time.Now()
+	tracks, err := t.Update(found)
+	s.busy += time.Since(begin)
+	if err != nil {
+		return err
+	}
+	s.frames++
+	s.detections += len(found)
+	s.boxes += len(tracks)
+	for i := range tracks {
+		s.identities = max(s.identities, tracks[i].ID)
+	}
+	return out.print(frame, tracks)
+}
+
+func (s *summary) print(w io.Writer) {
+	fmt.Fprintf(w, "mot: %d frames, %d detections; %d boxes of %d identities; %.0f frames a second\n", s.frames, s.detections, s.boxes, s.identities,
+		float64(s.frames)/max(s.busy, 1).Seconds())
+}
