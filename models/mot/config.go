@@ -41,11 +41,12 @@ type Config struct {
 	Scene   bool    `json:"scene"`  // unmatched predictions move with the matched targets' common deviation
 	Weights Weights `json:"weights"`
 
-	BirthScore float64 `json:"birth_score"`             // detections below make no target
-	BirthIoU   float64 `json:"birth_iou" range:"share"` // nor do those that overlap one seen in this frame by more; 1: all may
-	MinHits    int     `json:"min_hits"`                // matches after the first, in a row, that confirm a target
-	Early      bool    `json:"early"`                   // targets of the first min_hits frames are confirmed at once
-	Streak     bool    `json:"streak"`                  // a miss takes the confirmation back
+	BirthScore    float64 `json:"birth_score"`                   // detections below make no target
+	BirthIoU      float64 `json:"birth_iou" range:"share"`       // nor do those that overlap one seen in this frame by more; 1: all may
+	BirthMinExist float64 `json:"birth_min_exist" range:"share"` // a target whose existence is less probable is not confirmed
+	MinHits       int     `json:"min_hits"`                      // matches after the first, in a row, that confirm a target
+	Early         bool    `json:"early"`                         // targets of the first min_hits frames are confirmed at once
+	Streak        bool    `json:"streak"`                        // a miss takes the confirmation back
 
 	MaxAge          int     `json:"max_age"`                     // unseen frames that a target survives
 	TentativeMaxAge int     `json:"tentative_max_age"`           // and one that is not confirmed
@@ -57,11 +58,13 @@ type Config struct {
 	ReportDetection bool    `json:"report_detection"`               // the matched detection's box rather than the filter's
 	ReportGap       int     `json:"report_gap"`                     // unseen frames in which a confirmed target is reported where it is predicted
 	ReportMinExist  float64 `json:"report_min_exist" range:"share"` // if its existence is so probable
+	KeepMinExist    float64 `json:"keep_min_exist" range:"share"`   // a confirmed target that is seen is reported if its existence is so probable
 
 	Paper PaperConfig `json:"paper"`
 }
 
-// PaperConfig is for motion "paper", which uses only this, Assoc, MaxTargets, Width, Height and MinScore of a Config.
+// PaperConfig is for motion "paper", which uses only this, Assoc, MaxTargets, Width, Height and MinScore of a
+// Config.
 type PaperConfig struct {
 	MissDistance float64 `json:"miss_distance" range:"positive"` // price of a target without detection, as a distance in units of the image
 	MinExist     float64 `json:"min_exist" range:"share"`        // targets below are neither reported nor kept from moving to an unclaimed detection
@@ -73,11 +76,31 @@ type PaperConfig struct {
 func SORT() Config {
 	return Config{
 		Motion: "kalman", Assoc: "hungarian", Cost: "iou",
-		MaxTargets: DefaultTargets, MaxSigma: 0,
-		MinIoU: 0.3, BirthIoU: 1, MinHits: 3, Early: true, Streak: true,
+		MaxTargets: DefaultTargets,
+		MinIoU:     0.3, BirthIoU: 1, MinHits: 3, Early: true, Streak: true,
 		MaxAge: 1, TentativeMaxAge: 1, MaxOutside: 1, DuplicateIoU: 1,
 		Weights: defaultWeights,
-		Paper:   PaperConfig{MissDistance: 0.1, MinExist: 0.5, ResetFrames: 10},
+	}
+}
+
+// Learnt is the configuration of a learnt filter whose file says nothing else.
+func Learnt() Config {
+	return Config{
+		Motion: "gru", Assoc: "hungarian", Cost: "logit",
+		MaxTargets: DefaultTargets,
+		HighScore:  0.6, BirthScore: 0.6, MaxSigma: 4, LowStage: true, LowMinIoU: 0.3, RecoverMinIoU: 0.3, RecoverMaxGap: 30, TentativeLast: true,
+		Replay: true, Scene: true, Weights: defaultWeights,
+		BirthIoU: 0.7, MinHits: 2, Early: true,
+		MaxAge: 30, TentativeMaxAge: 1, MaxOutside: 0.7, DuplicateIoU: 1,
+	}
+}
+
+// Paper is the configuration of the published program of Milan et al. 2017.
+func Paper() Config {
+	return Config{
+		Motion: "paper", Assoc: "hungarian", Cost: "iou",
+		MaxTargets: DefaultTargets, BirthIoU: 1, MaxOutside: 1, DuplicateIoU: 1,
+		Paper: PaperConfig{MissDistance: 0.1, MinExist: 0.5, ResetFrames: 10},
 	}
 }
 

@@ -98,7 +98,7 @@ func (k *kalman) predict(ts []target, slots []int) {
 	}
 }
 
-func (k *kalman) update(ts []target, slots []int, scene [2]float64) error {
+func (k *kalman) update(ts []target, slots []int, around *surroundings) error {
 	for _, i := range slots {
 		s, t := &k.state[i], &ts[i]
 		switch {
@@ -106,9 +106,6 @@ func (k *kalman) update(ts []target, slots []int, scene [2]float64) error {
 			s.begin(t.z)
 		case t.seen:
 			s.observe(t.z)
-		default:
-			s.x.x += scene[0]
-			s.y.x += scene[1]
 		}
 		t.held, t.exist = s.box(), 1
 		if !t.held.valid() {

@@ -21,6 +21,7 @@ type target struct {
 	aim        Box     // pred, moved with the scene
 	way        [2]Box  // the observations before the last, the latest first
 	ways       int     // how many of them there are
+	found      int     // index of the last detection in its frame
 	logW, logH float64 // logarithms of aim's size
 	logSigma   float64 // sum of the logarithms of the first two of sigma
 }
@@ -32,10 +33,16 @@ type motion interface {
 	// replay takes targets that are seen after a gap back to their last observation, along the straight line to the one of this frame, and
 	// writes pred.
 	replay(ts []target, slots []int) error
-	// update writes held and exist. scene is the common deviation of detections from predictions, in pixels.
-	update(ts []target, slots []int, scene [2]float64) error
+	// update writes held and exist.
+	update(ts []target, slots []int, around *surroundings) error
 	// save keeps a state for replay.
 	save(slot int) error
+}
+
+// surroundings are what targets share in a frame.
+type surroundings struct {
+	matched int        // targets with a detection, births left out
+	scene   [2]float64 // median of what their detections lie off the predictions, in pixels; 0 where there are few
 }
 
 // see takes the detection of this frame for the last observation.

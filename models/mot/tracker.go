@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/recur-go/recur/runtime"
 )
 
 // Detection is a box that a detector found.
@@ -36,7 +38,9 @@ func (e *DetectionError) Error() string { return fmt.Sprintf("detection %d: %s",
 type Tracker struct {
 	config  Config
 	weights features
+	paper   *paper // it does everything, where it is there
 	filter  motion
+	assign  *assigner
 
 	frame   int
 	next    int // identity
@@ -50,22 +54,44 @@ type Tracker struct {
 	lost      []int
 	solver    Solver
 	features  features
+	x, z      []normal
+	claimed   []bool
+	common    surroundings
 	xs, ys    []float64
 	tracks    []Track
-	observe   func(Pair)
+	pairs     func(*Pair)
+}
+
+// Models are the networks that a configuration may want; others may be nil.
+type Models struct {
+	Motion *runtime.Model // for motion gru or paper
+	Assoc  *runtime.Model // for association lstm
 }
 
 // New makes a tracker.
-func New(c Config) (*Tracker, error) {
+func New(c Config, m Models) (t *Tracker, err error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	t := &Tracker{config: c, weights: c.Weights.vector(), targets: make([]target, c.MaxTargets)}
+	if c.Motion == "paper" {
+		p, err := newPaper(&c, m)
+		if err != nil {
+			return nil, err
+		}
+		return &Tracker{config: c, paper: p}, nil
+	}
+	t = &Tracker{config: c, weights: c.Weights.vector(), targets: make([]target, c.MaxTargets)}
 	switch c.Motion {
 	case "kalman":
 		t.filter = newKalman(c.MaxTargets)
-	default:
-		return nil, fmt.Errorf("motion %s wants a model", c.Motion)
+	case "gru":
+		t.filter, err = newLearnt(m.Motion, &c)
+	}
+	if err == nil {
+		t.assign, err = newAssigner(&c, m.Assoc)
+	}
+	if err != nil {
+		return nil, err
 	}
 	t.Reset()
 	return t, nil
@@ -73,6 +99,10 @@ func New(c Config) (*Tracker, error) {
 
 // Reset forgets all targets, and identities begin at 1.
 func (t *Tracker) Reset() {
+	if t.paper != nil {
+		t.paper.reset()
+		return
+	}
 	t.frame, t.next = 0, 0
 	t.live, t.free = t.live[:0], t.free[:0]
 	for i := range t.targets {
@@ -100,12 +130,17 @@ func (t *Tracker) Update(found []Detection) ([]Track, error) {
 	if err := t.check(found); err != nil {
 		return nil, err
 	}
+	if t.paper != nil {
+		return t.paper.update(found)
+	}
 	t.frame++
 	t.begin(found)
-	t.associate()
-	scene := t.deviation()
+	if err := t.associate(); err != nil {
+		return nil, err
+	}
+	t.common = t.around()
 	t.bear()
-	if err := t.move(scene); err != nil {
+	if err := t.move(); err != nil {
 		return nil, err
 	}
 	t.age()
@@ -141,19 +176,19 @@ func (t *target) point(aim Box) {
 	t.aim, t.logW, t.logH = aim, log(aim.W), log(aim.H)
 }
 
-// deviation is the median of what the matched targets' detections lie off the predictions, or 0 where there are few.
-func (t *Tracker) deviation() (scene [2]float64) {
-	const least = 3
+func (t *Tracker) around() (s surroundings) {
+	const least = 2
 	t.xs, t.ys = t.xs[:0], t.ys[:0]
 	for _, i := range t.live {
 		if g := &t.targets[i]; g.seen {
 			t.xs, t.ys = append(t.xs, g.z.X-g.pred.X), append(t.ys, g.z.Y-g.pred.Y)
 		}
 	}
-	if len(t.xs) >= least {
-		scene = [2]float64{median(t.xs), median(t.ys)}
+	s.matched = len(t.xs)
+	if s.matched >= least {
+		s.scene = [2]float64{median(t.xs), median(t.ys)}
 	}
-	return scene
+	return s
 }
 
 func median(x []float64) float64 {
@@ -173,7 +208,7 @@ func (t *Tracker) bear() {
 		i := t.free[len(t.free)-1]
 		t.free = t.free[:len(t.free)-1]
 		t.live = append(t.live, i)
-		t.targets[i] = target{born: true, seen: true, z: d.Box, score: d.Score, last: d.Box, pred: d.Box, held: d.Box}
+		t.targets[i] = target{born: true, seen: true, z: d.Box, score: d.Score, last: d.Box, pred: d.Box, held: d.Box, found: j}
 	}
 }
 
@@ -190,7 +225,7 @@ func (t *Tracker) taken(b Box, slots []int) bool {
 }
 
 // move runs the filter.
-func (t *Tracker) move(scene [2]float64) error {
+func (t *Tracker) move() error {
 	if t.config.Replay {
 		t.lost = t.lost[:0]
 		for _, i := range t.live {
@@ -201,8 +236,11 @@ func (t *Tracker) move(scene [2]float64) error {
 		if err := t.filter.replay(t.targets, t.lost); err != nil {
 			return err
 		}
+		for _, i := range t.lost {
+			t.targets[i].gap = 0
+		}
 	}
-	if err := t.filter.update(t.targets, t.live, scene); err != nil {
+	if err := t.filter.update(t.targets, t.live, &t.common); err != nil {
 		return err
 	}
 	for _, i := range t.live {
@@ -235,7 +273,7 @@ func (t *Tracker) age() {
 				g.hits = 0
 			}
 		}
-		enough := g.hits >= c.MinHits || c.Early && t.frame <= c.MinHits
+		enough := (g.hits >= c.MinHits || c.Early && t.frame <= c.MinHits) && g.exist >= c.BirthMinExist
 		g.confirmed = enough || g.confirmed && !c.Streak
 		g.dead = g.dead || g.gap > 0 && t.ends(g)
 	}
@@ -290,7 +328,11 @@ func (t *Tracker) report() []Track {
 	t.tracks = t.tracks[:0]
 	for _, i := range t.live {
 		g := &t.targets[i]
-		if !g.confirmed || g.gap > c.ReportGap || g.gap > 0 && g.exist < c.ReportMinExist {
+		least := c.KeepMinExist
+		if g.gap > 0 {
+			least = c.ReportMinExist
+		}
+		if !g.confirmed || g.gap > c.ReportGap || g.exist < least {
 			continue
 		}
 		if g.id == 0 {
@@ -303,6 +345,10 @@ func (t *Tracker) report() []Track {
 		}
 		t.tracks = append(t.tracks, Track{g.id, box, g.score, g.gap})
 	}
-	slices.SortFunc(t.tracks, func(a, b Track) int { return a.ID - b.ID })
+	sortTracks(t.tracks)
 	return t.tracks
+}
+
+func sortTracks(t []Track) {
+	slices.SortFunc(t, func(a, b Track) int { return a.ID - b.ID })
 }

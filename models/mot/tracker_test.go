@@ -15,7 +15,7 @@ func newTracker(t testing.TB, override string) *Tracker {
 			t.Fatal(err)
 		}
 	}
-	tracker, err := New(c)
+	tracker, err := New(c, Models{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/recur-go/recur/models/mot"
+	"github.com/recur-go/recur/runtime"
 )
 
 const usage = `mot follows objects from frame to frame by the boxes that a detector finds, and gives each an identity.
@@ -41,6 +42,9 @@ var errUsage = errors.New("usage")
 type options struct {
 	in, out       string
 	motion, assoc string
+	model         string
+	assocModel    string
+	pairs         string
 	config        string
 	set           settings
 	showConfig    bool
@@ -83,8 +87,11 @@ func parse(args []string, stdout, stderr io.Writer) (o options, err error) {
 	fs.SetOutput(io.Discard)
 	fs.StringVar(&o.in, "in", "", "read detections from `FILE`, - for standard input")
 	fs.StringVar(&o.out, "out", "-", "write tracks to `FILE`, - for standard output")
-	fs.StringVar(&o.motion, "motion", "kalman", "what predicts: kalman")
-	fs.StringVar(&o.assoc, "assoc", "", "what assigns detections: hungarian")
+	fs.StringVar(&o.motion, "motion", "", "what predicts: kalman, or what -model is for (gru, paper)")
+	fs.StringVar(&o.model, "model", "", "motion model, a `FILE.recur`")
+	fs.StringVar(&o.assoc, "assoc", "", "what assigns detections: hungarian, or lstm")
+	fs.StringVar(&o.assocModel, "assoc-model", "", "association model for -assoc lstm, a `FILE.recur`")
+	fs.StringVar(&o.pairs, "pairs", "", "write what the prices of pairs come of to the CSV `FILE`, to fit weights")
 	fs.StringVar(&o.config, "config", "", "override settings by those in the JSON `FILE`")
 	fs.Var(&o.set, "set", "override a setting, `NAME=VALUE`")
 	fs.BoolVar(&o.showConfig, "show-config", false, "print all settings as JSON, and end")
@@ -118,23 +125,42 @@ func (o *options) check(args []string) error {
 	return nil
 }
 
-// settle makes the configuration: that of the motion, then the file's, then the flags'.
-func (o *options) settle() (mot.Config, error) {
-	c := mot.SORT()
-	c.Motion = o.motion
+// settle makes the configuration: that of the motion or its model, then the file's, then the flags'.
+func (o *options) settle() (c mot.Config, m mot.Models, err error) {
+	c = mot.SORT()
+	if o.model != "" {
+		if m.Motion, err = runtime.Open(o.model); err != nil {
+			return c, m, err
+		}
+		if c, err = mot.ConfigOf(m.Motion); err != nil {
+			return c, m, fmt.Errorf("%s: %w", o.model, err)
+		}
+	}
+	if o.assocModel != "" {
+		if m.Assoc, err = runtime.Open(o.assocModel); err != nil {
+			return c, m, err
+		}
+	}
+	return c, m, o.override(&c)
+}
+
+func (o *options) override(c *mot.Config) error {
 	if o.config != "" {
 		text, err := os.ReadFile(o.config)
 		if err != nil {
-			return c, err
+			return err
 		}
 		if err := c.Override(text); err != nil {
-			return c, fmt.Errorf("%s: %w", o.config, err)
+			return fmt.Errorf("%s: %w", o.config, err)
 		}
 	}
 	for _, s := range o.set {
 		if err := c.Override(override(s)); err != nil {
-			return c, fmt.Errorf("-set %s: %w", s, err)
+			return fmt.Errorf("-set %s: %w", s, err)
 		}
+	}
+	if o.motion != "" {
+		c.Motion = o.motion
 	}
 	if o.assoc != "" {
 		c.Assoc = o.assoc
@@ -142,7 +168,7 @@ func (o *options) settle() (mot.Config, error) {
 	if o.image != "" {
 		c.Width, c.Height = o.width, o.height
 	}
-	return c, nil
+	return nil
 }
 
 // override is JSON of a setting. A dot separates names of nested ones.
@@ -157,7 +183,7 @@ func override(setting string) []byte {
 }
 
 func (o *options) run(stdin io.Reader, stdout, stderr io.Writer) error {
-	c, err := o.settle()
+	c, models, err := o.settle()
 	if err != nil {
 		return err
 	}
@@ -165,10 +191,22 @@ func (o *options) run(stdin io.Reader, stdout, stderr io.Writer) error {
 		_, err := fmt.Fprintln(stdout, c.String())
 		return err
 	}
-	tracker, err := mot.New(c)
+	tracker, err := mot.New(c, models)
 	if err != nil {
 		return err
 	}
+	if o.pairs != "" {
+		return replace(o.pairs, func(w io.Writer) error {
+			buffer := bufio.NewWriter(w)
+			tracker.SetPairs(pairWriter(buffer))
+			return errors.Join(o.open(tracker, stdin, stdout, stderr), buffer.Flush())
+		})
+	}
+	return o.open(tracker, stdin, stdout, stderr)
+}
+
+// open follows the objects of the input.
+func (o *options) open(tracker *mot.Tracker, stdin io.Reader, stdout, stderr io.Writer) error {
 	in, name := stdin, "standard input"
 	if o.in == "" {
 		return errors.New("no input: -in FILE or -in -")

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"strconv"
+	"strings"
 
 	"github.com/recur-go/recur/models/mot"
 )
@@ -71,4 +73,18 @@ func appendJSON(b []byte, frame int, tracks []mot.Track) []byte {
 		b = append(b, '}')
 	}
 	return append(b, "]}\n"...)
+}
+
+// pairWriter returns what writes pairs as lines of CSV, after one of names.
+func pairWriter(w io.Writer) func(*mot.Pair) {
+	io.WriteString(w, "frame,stage,detection,last_frame,last_detection,"+strings.Join(mot.FeatureNames(), ",")+"\n")
+	var b []byte
+	return func(p *mot.Pair) {
+		b = fmt.Appendf(b[:0], "%d,%s,%d,%d,%d", p.Frame, p.Stage, p.Detection, p.LastFrame, p.LastDetection)
+		for _, v := range p.Features {
+			b = append(b, ',')
+			b = strconv.AppendFloat(b, v, 'g', 7, 64)
+		}
+		w.Write(append(b, '\n'))
+	}
 }
