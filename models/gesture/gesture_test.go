@@ -299,6 +299,43 @@ func TestPushAllocatesNothing(t *testing.T) {
 	}
 }
 
+func TestProbabilities(t *testing.T) {
+	m, err := Stream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := NewSpotter(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rest, moved := append([]float32(nil), s.Probabilities()...), false
+	r := demo.New(demo.Seed)
+	sample := make([]float32, m.InputWidth())
+	for {
+		at, err := r.Next(sample)
+		if err == io.EOF {
+			break
+		}
+		if _, _, err := s.Push(sample, at); err != nil {
+			t.Fatal(err)
+		}
+		sum := float32(0)
+		for k, p := range s.Probabilities() {
+			sum += p
+			moved = moved || p > 0.5 && rest[k] == 0
+		}
+		if len(s.Probabilities()) != m.OutputWidth() || sum < 0.999 || sum > 1.001 {
+			t.Fatalf("%v s: %v", at, s.Probabilities())
+		}
+	}
+	if !moved {
+		t.Error("no gesture is ever probable")
+	}
+	if s.Reset(); !slices.Equal(s.Probabilities(), rest) {
+		t.Errorf("after Reset %v", s.Probabilities())
+	}
+}
+
 func TestClassifyAllocatesNothing(t *testing.T) {
 	c := newClassifier(t)
 	samples, _ := recorded()

@@ -26,6 +26,7 @@ type Spotter struct {
 	detect  detector
 	x, p    []float32
 	rest    []float32 // the answer where nothing moves: "none"
+	answer  []float32 // to the last sample
 	last    float64   // time of the last sample
 }
 
@@ -62,6 +63,7 @@ func NewSpotter(m *runtime.Model) (*Spotter, error) {
 		return nil, err
 	}
 	s.rest[s.detect.none] = 1
+	s.answer = s.rest
 	s.Reset()
 	return s, nil
 }
@@ -72,6 +74,7 @@ func (s *Spotter) Reset() {
 	s.input.begun = false
 	s.gate.reset()
 	s.detect.reset()
+	s.answer = s.rest
 	s.last = math.Inf(-1)
 }
 
@@ -93,9 +96,14 @@ func (s *Spotter) Push(sample []float32, t float64) (e Event, ok bool, err error
 			return Event{}, false, err
 		}
 	}
+	s.answer = p
 	e, ok = s.detect.push(p, t)
 	return e, ok, nil
 }
+
+// Probabilities are the network's answer to the last sample, one for each label: where the motion gate spares it the sample, "none" has 1. They
+// are about the sample that Delay says, and hold until the next Push.
+func (s *Spotter) Probabilities() []float32 { return s.answer }
 
 func (s *Spotter) timeError(t float64) error {
 	reason := fmt.Sprintf("%v s is not after %v s", t, s.last)

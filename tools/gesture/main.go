@@ -42,7 +42,11 @@ Gestures of your own, from a few examples (docs/teaching.md):
 
 Something to do:
 
-  gesture -sensor iio -exec 'mosquitto_pub -t gesture -m {label}'
+  gesture -sensor iio -exec 'aplay {label}.wav'
+
+With a program built with -tags net (docs/deploy.md):
+
+  gesture -sensor iio -mqtt tcp://broker/home/gesture     JSON at an MQTT broker; MQTT_USER and MQTT_PASSWORD are used
 
 Flags:
 `
@@ -58,6 +62,7 @@ type options struct {
 	speed              float64
 	exec               string
 	timeout            time.Duration
+	network
 	sensing
 }
 
@@ -104,6 +109,7 @@ func parse(args []string, stdout, stderr io.Writer) (o options, err error) {
 	fs.Float64Var(&o.speed, "speed", 0, "play a recording at `FACTOR` times its speed, 0: as fast as it goes")
 	fs.StringVar(&o.exec, "exec", "", "run `COMMAND` for each gesture, without a shell; {label}, {confidence}, {start} and {end} are filled in")
 	fs.DurationVar(&o.timeout, "exec-timeout", 5*time.Second, "kill a command after this `TIME`")
+	o.network.flags(fs)
 	err = fs.Parse(args)
 	if err == nil {
 		err = o.check(fs.Args())
@@ -130,6 +136,9 @@ func (o *options) check(args []string) error {
 		return fmt.Errorf("-speed %v: want 0 or more", o.speed)
 	case o.timeout <= 0:
 		return fmt.Errorf("-exec-timeout %v: want more than 0", o.timeout)
+	}
+	if err := o.network.check(); err != nil {
+		return err
 	}
 	return o.sensing.check()
 }
@@ -180,12 +189,16 @@ func (o *options) run(stdin io.Reader, stdout, stderr io.Writer) error {
 		return writeDemo(o.demoCSV, names, stdout)
 	}
 	log := &reporter{w: stderr, json: o.json, stdout: stdout}
+	interrupted := new(atomic.Bool)
+	if log.outlets, err = o.network.start(log.say); err != nil {
+		return err
+	}
+	defer func() { log.outlets.close(interrupted.Load()) }()
 	in, err := o.open(stdin, model, log, spotter.Reset)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	interrupted := new(atomic.Bool)
 	if in.live() {
 		if o.speed != 0 {
 			return fmt.Errorf("%s: -speed is for recordings", in.name)
@@ -194,7 +207,7 @@ func (o *options) run(stdin io.Reader, stdout, stderr io.Writer) error {
 		interrupted, stop = closeOnSignal(in)
 		defer stop()
 	}
-	out := &printer{w: stdout, json: o.json}
+	out := &printer{w: stdout, json: o.json, outlets: log.outlets}
 	if o.exec != "" {
 		if out.action, err = newAction(o.exec, o.timeout, stderr, log.say); err != nil {
 			return err
@@ -288,6 +301,7 @@ func spot(s *gesture.Spotter, in *input, width int, pace func(t float64), p *pri
 			return sum, in.at(err)
 		}
 		sum.add(t, time.Since(begin))
+		p.outlets.sample(t, sample, s)
 		if ok {
 			sum.gestures++
 			if err := p.print(e); err != nil {
@@ -321,6 +335,7 @@ func (l *lockedWriter) Write(b []byte) (int, error) {
 type reporter struct {
 	w, stdout io.Writer
 	json      bool
+	outlets   outlets
 }
 
 func (r *reporter) say(format string, args ...any) {
@@ -330,6 +345,7 @@ func (r *reporter) say(format string, args ...any) {
 // event goes to stdout too where that is for programs.
 func (r *reporter) event(e sensor.Event) {
 	r.say("%v", e)
+	r.outlets.trouble(e)
 	if r.json {
 		r.stdout.Write(append(appendTrouble(nil, e), '\n'))
 	}
@@ -337,15 +353,22 @@ func (r *reporter) event(e sensor.Event) {
 
 // printer writes one line for each gesture, at once, and has its command run.
 type printer struct {
-	w      io.Writer
-	json   bool
-	line   []byte
-	action *action
+	w       io.Writer
+	json    bool
+	line    []byte
+	action  *action
+	outlets outlets
 }
 
 func (p *printer) print(e gesture.Event) error {
 	if p.action != nil {
 		p.action.push(e)
+	}
+	if len(p.outlets) > 0 {
+		p.line = appendJSON(p.line[:0], e)
+		for _, o := range p.outlets {
+			o.gesture(p.line)
+		}
 	}
 	if p.json {
 		p.line = appendJSON(p.line[:0], e)

@@ -1,0 +1,16 @@
+//go:build !net || js
+
+package main
+
+import "fmt"
+
+const tagNote = "; only in programs built with -tags net, which this one is not"
+
+func (n *network) check() error {
+	if f := n.used(); f != "" {
+		return fmt.Errorf("%s is not in this program: build it with -tags net", f)
+	}
+	return nil
+}
+
+func (n *network) start(func(format string, args ...any)) (outlets, error) { return nil, nil }
