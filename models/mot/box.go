@@ -7,12 +7,15 @@ type Box struct{ X, Y, W, H float64 }
 
 // Corner makes a box of its left upper corner and its size.
 func Corner(left, top, width, height float64) Box {
-	return Box{left + width/2, top + height/2, width, height}
+	return Box{left + half(width), top + half(height), width, height}
 }
 
+// half keeps the compiler from fusing the halving, although that would be exact.
+func half(v float64) float64 { return float64(v / 2) }
+
 // Left and Top are the box's left upper corner.
-func (b Box) Left() float64 { return b.X - b.W/2 }
-func (b Box) Top() float64  { return b.Y - b.H/2 }
+func (b Box) Left() float64 { return b.X - half(b.W) }
+func (b Box) Top() float64  { return b.Y - half(b.H) }
 
 // maxPixel bounds coordinates, so that no sum of products overflows or loses all its digits.
 const maxPixel = 1 << 24
@@ -24,8 +27,8 @@ func (b Box) valid() bool {
 
 // intersection is the area that two boxes share.
 func intersection(a, b Box) float64 {
-	w := min(a.X+a.W/2, b.X+b.W/2) - max(a.X-a.W/2, b.X-b.W/2)
-	h := min(a.Y+a.H/2, b.Y+b.H/2) - max(a.Y-a.H/2, b.Y-b.H/2)
+	w := min(a.X+half(a.W), b.X+half(b.W)) - max(a.X-half(a.W), b.X-half(b.W))
+	h := min(a.Y+half(a.H), b.Y+half(b.H)) - max(a.Y-half(a.H), b.Y-half(b.H))
 	if !(w > 0 && h > 0) {
 		return 0
 	}

@@ -181,10 +181,10 @@ func limit(v, most float64) float64 { return min(max(v, -most), most) }
 // cover is the greatest share of a target's prediction behind the detection of another that stands lower in the image, so nearer.
 func cover(ts []target, slots []int, i int) (most float64) {
 	p := &ts[i].pred
-	foot := p.Y + p.H/2
+	foot := p.Y + half(p.H)
 	for _, j := range slots {
 		t := &ts[j]
-		if j != i && t.seen && t.z.Y+t.z.H/2 > foot {
+		if j != i && t.seen && t.z.Y+half(t.z.H) > foot {
 			most = max(most, intersection(*p, t.z))
 		}
 	}

@@ -13,11 +13,14 @@ import (
 	"time"
 
 	"github.com/recur-go/recur/models/mot"
+	"github.com/recur-go/recur/models/mot/demo"
 	"github.com/recur-go/recur/runtime"
 )
 
 const usage = `mot follows objects from frame to frame by the boxes that a detector finds, and gives each an identity.
 
+  mot                                     a synthetic scene, and how well it is followed
+  mot -demo-det det.txt                   write its detections, to see the format
   mot -in det.txt -out tracks.txt         a file in MOT format: frame,id,left,top,width,height,score
   detector | mot -in - -image 1920x1080   a live stream; the tracks of a frame come out when the next frame begins,
                                           or at once after a blank line
@@ -41,6 +44,8 @@ var errUsage = errors.New("usage")
 
 type options struct {
 	in, out       string
+	demoDet       string
+	demoTruth     string
 	motion, assoc string
 	model         string
 	assocModel    string
@@ -85,8 +90,10 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 func parse(args []string, stdout, stderr io.Writer) (o options, err error) {
 	fs := flag.NewFlagSet("mot", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
-	fs.StringVar(&o.in, "in", "", "read detections from `FILE`, - for standard input")
+	fs.StringVar(&o.in, "in", "", "read detections from `FILE`, - for standard input (default: the demo scene)")
+	fs.StringVar(&o.demoDet, "demo-det", "", "write the demo scene's detections to `FILE`, - for standard output, and end")
 	fs.StringVar(&o.out, "out", "-", "write tracks to `FILE`, - for standard output")
+	fs.StringVar(&o.demoTruth, "demo-truth", "", "write the demo scene's true tracks to `FILE`, - for standard output, and end")
 	fs.StringVar(&o.motion, "motion", "", "what predicts: kalman, or what -model is for (gru, paper)")
 	fs.StringVar(&o.model, "model", "", "motion model, a `FILE.recur`")
 	fs.StringVar(&o.assoc, "assoc", "", "what assigns detections: hungarian, or lstm")
@@ -183,6 +190,9 @@ func override(setting string) []byte {
 }
 
 func (o *options) run(stdin io.Reader, stdout, stderr io.Writer) error {
+	if o.demoDet != "" || o.demoTruth != "" {
+		return o.writeDemo(stdout)
+	}
 	c, models, err := o.settle()
 	if err != nil {
 		return err
@@ -190,6 +200,9 @@ func (o *options) run(stdin io.Reader, stdout, stderr io.Writer) error {
 	if o.showConfig {
 		_, err := fmt.Fprintln(stdout, c.String())
 		return err
+	}
+	if o.in == "" && c.Width == 0 && c.Height == 0 {
+		c.Width, c.Height = demo.Width, demo.Height
 	}
 	tracker, err := mot.New(c, models)
 	if err != nil {
@@ -205,13 +218,10 @@ func (o *options) run(stdin io.Reader, stdout, stderr io.Writer) error {
 	return o.open(tracker, stdin, stdout, stderr)
 }
 
-// open follows the objects of the input.
+// open follows the objects of the input, and writes them where they are wanted.
 func (o *options) open(tracker *mot.Tracker, stdin io.Reader, stdout, stderr io.Writer) error {
 	in, name := stdin, "standard input"
-	if o.in == "" {
-		return errors.New("no input: -in FILE or -in -")
-	}
-	if o.in != "-" {
+	if o.in != "" && o.in != "-" {
 		f, err := os.Open(o.in)
 		if err != nil {
 			return err
@@ -219,13 +229,65 @@ func (o *options) open(tracker *mot.Tracker, stdin io.Reader, stdout, stderr io.
 		defer f.Close()
 		in, name = f, o.in
 	}
+	follow := func(w io.Writer) error {
+		if o.in == "" {
+			return o.play(tracker, w, stderr)
+		}
+		return o.follow(tracker, newReader(in, name), w, stderr)
+	}
 	if o.out == "-" {
-		return o.follow(tracker, newReader(in, name), stdout, stderr)
+		return follow(stdout)
 	}
 	return replace(o.out, func(w io.Writer) error {
 		buffer := bufio.NewWriter(w)
-		return errors.Join(o.follow(tracker, newReader(in, name), buffer, stderr), buffer.Flush())
+		return errors.Join(follow(buffer), buffer.Flush())
 	})
+}
+
+// writeDemo writes what is asked for of the demo scene.
+func (o *options) writeDemo(stdout io.Writer) error {
+	for _, part := range []struct {
+		path  string
+		write func(io.Writer, uint64) error
+	}{{o.demoDet, demo.WriteDetections}, {o.demoTruth, demo.WriteTruth}} {
+		write := func(w io.Writer) error { return part.write(w, demo.Seed) }
+		switch part.path {
+		case "":
+		case "-":
+			if err := write(stdout); err != nil {
+				return err
+			}
+		default:
+			if err := replace(part.path, write); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// play follows the people of the demo scene, and scores it.
+func (o *options) play(t *mot.Tracker, w, stderr io.Writer) error {
+	fmt.Fprintln(stderr, "mot: a synthetic scene; mot -h lists other input")
+	out := &printer{w: w, json: o.json}
+	var sum summary
+	score := newScorer()
+	scene := demo.New(demo.Seed)
+	for {
+		truth, found, ok := scene.Next()
+		if !ok {
+			break
+		}
+		tracks, err := sum.update(t, sum.frames+1, found, out)
+		if err != nil {
+			return err
+		}
+		score.add(truth, tracks)
+	}
+	result := score.close()
+	result.print(stderr)
+	sum.print(stderr)
+	return nil
 }
 
 // replace writes a file as a whole: whoever reads it sees the old one or the new one.
@@ -258,11 +320,11 @@ func (o *options) follow(t *mot.Tracker, in *reader, w, stderr io.Writer) error 
 			return err
 		}
 		for ; last+1 < frame; last++ {
-			if err := sum.update(t, last+1, nil, out); err != nil {
+			if _, err := sum.update(t, last+1, nil, out); err != nil {
 				return err
 			}
 		}
-		if err := sum.update(t, frame, found, out); err != nil {
+		if _, err := sum.update(t, frame, found, out); err != nil {
 			return fmt.Errorf("%s: frame %d: %w", in.name, frame, err)
 		}
 		last = frame
@@ -280,12 +342,12 @@ type summary struct {
 	busy                                  time.Duration
 }
 
-func (s *summary) update(t *mot.Tracker, frame int, found []mot.Detection, out *printer) error {
+func (s *summary) update(t *mot.Tracker, frame int, found []mot.Detection, out *printer) (tracks []mot.Track, err error) {
 	begin := time.Now()
-	tracks, err := t.Update(found)
+	tracks, err = t.Update(found)
 	s.busy += time.Since(begin)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s.frames++
 	s.detections += len(found)
@@ -293,7 +355,7 @@ func (s *summary) update(t *mot.Tracker, frame int, found []mot.Detection, out *
 	for i := range tracks {
 		s.identities = max(s.identities, tracks[i].ID)
 	}
-	return out.print(frame, tracks)
+	return tracks, out.print(frame, tracks)
 }
 
 func (s *summary) print(w io.Writer) {
