@@ -115,18 +115,19 @@ func BenchmarkLSTM(b *testing.B) {
 		in, n := s[0], s[1]
 		w, u := linear(4*n, in), linear(4*n, n)
 		work := &kernels.Work{Q: make([]int8, n), Sums: make([]int32, 4*n)}
-		x, h, c, z, bias := make([]float32, in), make([]float32, n), make([]float32, n), make([]float32, 4*n), make([]float32, 4*n)
-		input := func() { w.Mul8(work, z, bias, x, 0, 1) }
-		recurrent := func() { u.Mul8(work, z, z, h, 0, 1) }
+		x, h, c := make([]float32, in), make([]float32, n), make([]float32, n)
+		z, gates, bias := make([]float32, 4*n), make([]float32, 4*n), make([]float32, 4*n)
+		input := func() { w.Mul8(work, z, bias, 0, x, 0, 1) }
+		recurrent := func() { u.Mul8(work, gates, z, 0, h, 0, 1) }
 		for _, part := range []struct {
 			name string
 			run  []func()
 		}{
 			{"input", []func(){input}},
-			{"recurrent", []func(){func() { copy(z, bias) }, recurrent}},
+			{"recurrent", []func(){recurrent}},
 			{"both", []func(){input, recurrent}},
-			{"gates", []func(){func() { kernels.LSTM(h, c, z) }}},
-			{"all", []func(){input, recurrent, func() { kernels.LSTM(h, c, z) }}},
+			{"gates", []func(){func() { kernels.LSTM(h, c, gates) }}},
+			{"all", []func(){input, recurrent, func() { kernels.LSTM(h, c, gates) }}},
 		} {
 			b.Run(fmt.Sprintf("%d-%d/%s", in, n, part.name), func(b *testing.B) {
 				eachTier(b, func(b *testing.B) {

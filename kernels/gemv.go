@@ -33,21 +33,21 @@ func mulPanelI8(sums []int32, w, x []int8) {
 	}
 }
 
-// MulAdd writes y[j*PaddedRows()+r] = add[r] + Σ_c W[r][c] * x[j*stride+c] for n vectors: from add, column after column, each product
-// and each sum rounded. add may be y itself where n is 1.
-func (m *MatrixF32) MulAdd(y, add, x []float32, stride, n int) {
+// MulAdd writes y[j*PaddedRows()+r] = add[j*addStride+r] + Σ_c W[r][c] * x[j*stride+c] for n vectors: from add, column after column, each
+// product and each sum rounded. y overlaps neither.
+func (m *MatrixF32) MulAdd(y, add []float32, addStride int, x []float32, stride, n int) {
 	rows := m.PaddedRows()
-	active.mulAddF32(m, y[:n*rows], add[:rows], x[:(n-1)*stride+m.Cols], stride, n)
+	active.mulAddF32(m, y[:n*rows], add[:(n-1)*addStride+rows], addStride, x[:(n-1)*stride+m.Cols], stride, n)
 }
 
-func mulAddF32(m *MatrixF32, y, add, x []float32, stride, n int) {
+func mulAddF32(m *MatrixF32, y, add []float32, addStride int, x []float32, stride, n int) {
 	rows, cols := m.PaddedRows(), m.Cols
 	panel := PanelRows * cols
 	for p := 0; p < rows; p += PanelRows {
 		w := m.data[p/PanelRows*panel:][:panel]
 		for j := range n {
 			out := y[j*rows+p:][:PanelRows]
-			copy(out, add[p:][:PanelRows])
+			copy(out, add[j*addStride+p:][:PanelRows])
 			mulPanelF32(out, w, x[j*stride:][:cols])
 		}
 	}

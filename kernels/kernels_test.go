@@ -184,7 +184,7 @@ func TestMulAddF32(t *testing.T) {
 				add[i] = float32(rng.NormFloat64())
 			}
 			y := make([]float32, 2*m.PaddedRows())
-			m.MulAdd(y, add, x, cols, 2)
+			m.MulAdd(y, add, 0, x, cols, 2)
 			for j := range 2 {
 				for r := range rows {
 					want := add[r]

@@ -14,18 +14,18 @@ type Work struct {
 	Sums []int32
 }
 
-// Mul8 writes y[j*PaddedRows()+r] for n vectors x_j = x[j*stride:]: QuantiseI8, MatrixI8.Mul and Dequantise. add holds one value a row,
-// and may be y where n is 1.
-func (l *LinearI8) Mul8(w *Work, y, add, x []float32, stride, n int) {
+// Mul8 writes y[j*PaddedRows()+r] for n vectors x_j = x[j*stride:]: QuantiseI8, MatrixI8.Mul and Dequantise. add_j = add[j*addStride:] holds
+// one value a row; addStride of 0 adds the same to each. y overlaps neither.
+func (l *LinearI8) Mul8(w *Work, y, add []float32, addStride int, x []float32, stride, n int) {
 	rows, cols := l.W.PaddedRows(), l.W.PaddedCols()
-	y, add, x, q := y[:n*rows], add[:rows], x[:(n-1)*stride+l.W.Cols], w.Q[:n*cols]
+	y, add, x, q := y[:n*rows], add[:(n-1)*addStride+rows], x[:(n-1)*stride+l.W.Cols], w.Q[:n*cols]
 	_, _ = l.Scale[:rows], l.Inv[:l.W.Cols]
 	if active.linear8 != nil {
 		if canTurn && len(l.W.data) > turnBytes {
-			l.turn(w, q, y, add, x, stride, n)
+			l.turn(w, q, y, add, addStride, x, stride, n)
 			return
 		}
-		active.linear8(l, q, y, add, x, stride, n)
+		active.linear8(l, q, y, add, addStride, x, stride, n)
 		return
 	}
 	for j := range n {
@@ -33,17 +33,17 @@ func (l *LinearI8) Mul8(w *Work, y, add, x []float32, stride, n int) {
 	}
 	l.W.Mul(w.Sums, q, n)
 	for j := range n {
-		Dequantise(y[j*rows:][:rows], w.Sums[j*rows:], l.Scale, add)
+		Dequantise(y[j*rows:][:rows], w.Sums[j*rows:], l.Scale, add[j*addStride:])
 	}
 }
 
 // Mul16 is Mul8 with QuantiseI16 and DequantiseI16.
-func (l *LinearI8) Mul16(w *Work, y, add, x []float32, stride, n int) {
+func (l *LinearI8) Mul16(w *Work, y, add []float32, addStride int, x []float32, stride, n int) {
 	rows, cols := l.W.PaddedRows(), l.W.PaddedCols()
-	y, add, x, q := y[:n*rows], add[:rows], x[:(n-1)*stride+l.W.Cols], w.Q[:2*n*cols]
+	y, add, x, q := y[:n*rows], add[:(n-1)*addStride+rows], x[:(n-1)*stride+l.W.Cols], w.Q[:2*n*cols]
 	_, _ = l.Scale[:rows], l.Inv[:l.W.Cols]
 	if active.linear16 != nil {
-		active.linear16(l, q, y, add, x, stride, n)
+		active.linear16(l, q, y, add, addStride, x, stride, n)
 		return
 	}
 	for j := range n {
@@ -51,6 +51,6 @@ func (l *LinearI8) Mul16(w *Work, y, add, x []float32, stride, n int) {
 	}
 	l.W.Mul(w.Sums, q, 2*n)
 	for j := range n {
-		DequantiseI16(y[j*rows:][:rows], w.Sums[2*j*rows:], w.Sums[(2*j+1)*rows:], l.Scale, add)
+		DequantiseI16(y[j*rows:][:rows], w.Sums[2*j*rows:], w.Sums[(2*j+1)*rows:], l.Scale, add[j*addStride:])
 	}
 }

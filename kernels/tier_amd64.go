@@ -96,7 +96,7 @@ type turning struct {
 
 // turn is linear8. Where the product before went through the same weights from the first to the last, it goes from the last to the first,
 // so that what the caches still hold of them is used.
-func (l *LinearI8) turn(w *Work, q []int8, y, add, x []float32, stride, n int) {
+func (l *LinearI8) turn(w *Work, q []int8, y, add []float32, addStride int, x []float32, stride, n int) {
 	t, weights := &w.turning, uintptr(unsafe.Pointer(&l.W.data[0]))
 	t.back = !t.back && weights == t.weights && n == 1 && active.back != nil && len(l.W.data) > active.backBytes
 	t.weights = weights
@@ -104,7 +104,7 @@ func (l *LinearI8) turn(w *Work, q []int8, y, add, x []float32, stride, n int) {
 		active.back(l, q, y, add, x)
 		return
 	}
-	active.linear8(l, q, y, add, x, stride, n)
+	active.linear8(l, q, y, add, addStride, x, stride, n)
 }
 
 // A product is the work of mulI8, or with scale and add that of mulI8 and dequantise: y are then float32.
@@ -114,16 +114,17 @@ type product struct {
 	x          []int8
 	n          int
 	scale, add []float32
+	addStride  int  // from one column of y to the next
 	pairs      bool // columns are pairs for dequantiseI16
 }
 
 // at returns where the sums of a row and column go, and what they are scaled by and added to.
 func (p *product) at(column, row int) (y unsafe.Pointer, scale, add *float32) {
-	if p.scale != nil {
-		scale, add = &p.scale[row], &p.add[row]
-	}
 	if p.pairs {
 		column /= 2
+	}
+	if p.scale != nil {
+		scale, add = &p.scale[row], &p.add[column*p.addStride+row]
 	}
 	return unsafe.Add(p.y, 4*(column*p.m.PaddedRows()+row)), scale, add
 }
@@ -172,7 +173,7 @@ func (p *product) blockAVXVNNI(r, rows int) {
 	j := 0
 	for ; j+2 <= p.n; j += 2 {
 		y, scale, add := p.at(j, r)
-		amd64.Gemv2AVXVNNI(y, stride, w, &p.x[j*cols], start, scale, add, groups, panels)
+		amd64.Gemv2AVXVNNI(y, stride, w, &p.x[j*cols], start, scale, add, groups, panels, 4*p.addStride)
 	}
 	for ; j < p.n; j++ {
 		y, scale, add := p.at(j, r)
@@ -193,13 +194,13 @@ func (p *product) blockAVX512VNNI(r, rows int) {
 	w, start := &p.m.data[r*cols], &p.m.start[r]
 	groups, panels := cols/GroupCols, rows/PanelRows
 	j := 0
-	for ; !p.pairs && j+4 <= p.n; j += 4 {
+	for ; j+4 <= p.n; j += 4 {
 		y, scale, add := p.at(j, r)
-		amd64.Gemv4AVX512VNNI(y, stride, w, &p.x[j*cols], start, scale, add, groups, panels)
+		amd64.Gemv4AVX512VNNI(y, 4*p.m.PaddedRows(), w, &p.x[j*cols], start, scale, add, groups, panels, 4*p.addStride, p.pairs)
 	}
 	for ; j+2 <= p.n; j += 2 {
 		y, scale, add := p.at(j, r)
-		amd64.Gemv2AVX512VNNI(y, stride, w, &p.x[j*cols], start, scale, add, groups, panels)
+		amd64.Gemv2AVX512VNNI(y, stride, w, &p.x[j*cols], start, scale, add, groups, panels, 4*p.addStride)
 	}
 	for ; j < p.n; j++ {
 		y, scale, add := p.at(j, r)
@@ -252,29 +253,29 @@ func mulI8AVX512VNNI(m *MatrixI8, sums []int32, x []int8, n int) {
 	p.avx512VNNI()
 }
 
-func linear8AVX2(l *LinearI8, q []int8, y, add, x []float32, stride, n int) {
+func linear8AVX2(l *LinearI8, q []int8, y, add []float32, addStride int, x []float32, stride, n int) {
 	if m := &l.W; n == 1 && len(m.data) <= callBytes {
 		amd64.GemvAVX2(unsafe.Pointer(&y[0]), &m.data[0], &q[0], &l.Scale[0], &add[0],
 			m.PaddedCols()/GroupCols, m.PaddedRows()/PanelRows, &x[0], &l.Inv[0], m.Cols)
 		return
 	}
 	l.quantiseAVX2(q, x, stride, n)
-	p := product{m: &l.W, y: unsafe.Pointer(&y[0]), x: q, n: n, scale: l.Scale, add: add}
+	p := product{m: &l.W, y: unsafe.Pointer(&y[0]), x: q, n: n, scale: l.Scale, add: add, addStride: addStride}
 	p.avx2()
 }
 
-func linear8AVXVNNI(l *LinearI8, q []int8, y, add, x []float32, stride, n int) {
+func linear8AVXVNNI(l *LinearI8, q []int8, y, add []float32, addStride int, x []float32, stride, n int) {
 	if m := &l.W; n == 1 && len(m.data) <= callBytes {
 		amd64.GemvAVXVNNI(unsafe.Pointer(&y[0]), &m.data[0], &q[0], &m.start[0], &l.Scale[0], &add[0],
 			m.PaddedCols()/GroupCols, m.PaddedRows()/PanelRows, &x[0], &l.Inv[0], m.Cols)
 		return
 	}
 	l.quantiseAVX2(q, x, stride, n)
-	p := product{m: &l.W, y: unsafe.Pointer(&y[0]), x: q, n: n, scale: l.Scale, add: add}
+	p := product{m: &l.W, y: unsafe.Pointer(&y[0]), x: q, n: n, scale: l.Scale, add: add, addStride: addStride}
 	p.avxVNNI()
 }
 
-func linear8AVX512VNNI(l *LinearI8, q []int8, y, add, x []float32, stride, n int) {
+func linear8AVX512VNNI(l *LinearI8, q []int8, y, add []float32, addStride int, x []float32, stride, n int) {
 	if m := &l.W; n == 1 && len(m.data) <= callBytes {
 		amd64.GemvAVX512VNNI(unsafe.Pointer(&y[0]), &m.data[0], &q[0], &m.start[0], &l.Scale[0], &add[0],
 			m.PaddedCols()/GroupCols, m.PaddedRows()/PanelRows, &x[0], &l.Inv[0], m.Cols)
@@ -283,7 +284,7 @@ func linear8AVX512VNNI(l *LinearI8, q []int8, y, add, x []float32, stride, n int
 	for j, cols := 0, l.W.PaddedCols(); j < n; j++ {
 		amd64.QuantiseI8AVX512(&q[j*cols], &x[j*stride], &l.Inv[0], &consts[0], l.W.Cols)
 	}
-	p := product{m: &l.W, y: unsafe.Pointer(&y[0]), x: q, n: n, scale: l.Scale, add: add}
+	p := product{m: &l.W, y: unsafe.Pointer(&y[0]), x: q, n: n, scale: l.Scale, add: add, addStride: addStride}
 	p.avx512VNNI()
 }
 
@@ -306,60 +307,60 @@ func (l *LinearI8) quantiseAVX2(q []int8, x []float32, stride, n int) {
 	}
 }
 
-func linear16AVXVNNI(l *LinearI8, q []int8, y, add, x []float32, stride, n int) {
+func linear16AVXVNNI(l *LinearI8, q []int8, y, add []float32, addStride int, x []float32, stride, n int) {
 	if m, cols := &l.W, l.W.PaddedCols(); n == 1 && len(m.data) <= callBytes {
 		amd64.QuantiseI16AVX2(&q[0], &q[cols], &x[0], &l.Inv[0], &consts[0], m.Cols)
-		amd64.Gemv2AVXVNNI(unsafe.Pointer(&y[0]), 0, &m.data[0], &q[0], &m.start[0], &l.Scale[0], &add[0], cols/GroupCols, m.PaddedRows()/PanelRows)
+		amd64.Gemv2AVXVNNI(unsafe.Pointer(&y[0]), 0, &m.data[0], &q[0], &m.start[0], &l.Scale[0], &add[0], cols/GroupCols, m.PaddedRows()/PanelRows, 0)
 		return
 	}
 	for j, cols := 0, l.W.PaddedCols(); j < n; j++ {
 		amd64.QuantiseI16AVX2(&q[2*j*cols], &q[(2*j+1)*cols], &x[j*stride], &l.Inv[0], &consts[0], l.W.Cols)
 	}
-	p := product{m: &l.W, y: unsafe.Pointer(&y[0]), x: q, n: 2 * n, scale: l.Scale, add: add, pairs: true}
+	p := product{m: &l.W, y: unsafe.Pointer(&y[0]), x: q, n: 2 * n, scale: l.Scale, add: add, addStride: addStride, pairs: true}
 	p.avxVNNI()
 }
 
-func linear16AVX512VNNI(l *LinearI8, q []int8, y, add, x []float32, stride, n int) {
+func linear16AVX512VNNI(l *LinearI8, q []int8, y, add []float32, addStride int, x []float32, stride, n int) {
 	if m, cols := &l.W, l.W.PaddedCols(); n == 1 && len(m.data) <= callBytes {
 		amd64.QuantiseI16AVX512(&q[0], &q[cols], &x[0], &l.Inv[0], &consts[0], m.Cols)
-		amd64.Gemv2AVX512VNNI(unsafe.Pointer(&y[0]), 0, &m.data[0], &q[0], &m.start[0], &l.Scale[0], &add[0], cols/GroupCols, m.PaddedRows()/PanelRows)
+		amd64.Gemv2AVX512VNNI(unsafe.Pointer(&y[0]), 0, &m.data[0], &q[0], &m.start[0], &l.Scale[0], &add[0], cols/GroupCols, m.PaddedRows()/PanelRows, 0)
 		return
 	}
 	for j, cols := 0, l.W.PaddedCols(); j < n; j++ {
 		amd64.QuantiseI16AVX512(&q[2*j*cols], &q[(2*j+1)*cols], &x[j*stride], &l.Inv[0], &consts[0], l.W.Cols)
 	}
-	p := product{m: &l.W, y: unsafe.Pointer(&y[0]), x: q, n: 2 * n, scale: l.Scale, add: add, pairs: true}
+	p := product{m: &l.W, y: unsafe.Pointer(&y[0]), x: q, n: 2 * n, scale: l.Scale, add: add, addStride: addStride, pairs: true}
 	p.avx512VNNI()
 }
 
-func mulAddF32AVX2(m *MatrixF32, y, add, x []float32, stride, n int) {
+func mulAddF32AVX2(m *MatrixF32, y, add []float32, addStride int, x []float32, stride, n int) {
 	rows, cols := m.PaddedRows(), m.Cols
 	block := PanelRows * panelBlock(PanelRows*4*cols)
 	for r := 0; r < rows; r += block {
-		mulAddBlockAVX2(m, y, add, x, stride, n, r, min(block, rows-r))
+		mulAddBlockAVX2(m, y, add, addStride, x, stride, n, r, min(block, rows-r))
 	}
 }
 
 //go:noinline
-func mulAddBlockAVX2(m *MatrixF32, y, add, x []float32, stride, n, r, count int) {
+func mulAddBlockAVX2(m *MatrixF32, y, add []float32, addStride int, x []float32, stride, n, r, count int) {
 	rows, cols := m.PaddedRows(), m.Cols
 	for j := range n {
-		amd64.MulAddF32AVX2(&y[j*rows+r], &m.data[r*cols], &x[j*stride], &add[r], cols, count/PanelRows)
+		amd64.MulAddF32AVX2(&y[j*rows+r], &m.data[r*cols], &x[j*stride], &add[j*addStride+r], cols, count/PanelRows)
 	}
 }
 
-func mulAddF32AVX512(m *MatrixF32, y, add, x []float32, stride, n int) {
+func mulAddF32AVX512(m *MatrixF32, y, add []float32, addStride int, x []float32, stride, n int) {
 	rows, cols := m.PaddedRows(), m.Cols
 	block := PanelRows * panelBlock(PanelRows*4*cols)
 	for r := 0; r < rows; r += block {
-		mulAddBlockAVX512(m, y, add, x, stride, n, r, min(block, rows-r))
+		mulAddBlockAVX512(m, y, add, addStride, x, stride, n, r, min(block, rows-r))
 	}
 }
 
 //go:noinline
-func mulAddBlockAVX512(m *MatrixF32, y, add, x []float32, stride, n, r, count int) {
+func mulAddBlockAVX512(m *MatrixF32, y, add []float32, addStride int, x []float32, stride, n, r, count int) {
 	rows, cols := m.PaddedRows(), m.Cols
 	for j := range n {
-		amd64.MulAddF32AVX512(&y[j*rows+r], &m.data[r*cols], &x[j*stride], &add[r], cols, count/PanelRows)
+		amd64.MulAddF32AVX512(&y[j*rows+r], &m.data[r*cols], &x[j*stride], &add[j*addStride+r], cols, count/PanelRows)
 	}
 }

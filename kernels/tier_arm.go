@@ -52,6 +52,7 @@ type product struct {
 	x          []int8
 	n          int
 	scale, add []float32
+	addStride  int // from one column of y to the next
 }
 
 func (p *product) run() {
@@ -70,14 +71,20 @@ func (p *product) block(r, count int) {
 	var scale, add *float32
 	width := rows // of what a column of activations gives
 	if p.scale != nil {
-		scale, add = &p.scale[r], &p.add[r]
+		scale = &p.scale[r]
 		width = rows / min(p.n, 2)
 	}
 	j := 0
 	for ; j+2 <= p.n; j += 2 {
+		if scale != nil {
+			add = &p.add[j/2*p.addStride+r]
+		}
 		arm.Gemv2NEON(unsafe.Add(p.y, 4*(j*width+r)), 4*rows, w, &p.x[j*cols], scale, add, groups, panels)
 	}
 	if j < p.n {
+		if scale != nil {
+			add = &p.add[r]
+		}
 		arm.GemvNEON(unsafe.Add(p.y, 4*(j*width+r)), w, &p.x[j*cols], scale, add, groups, panels)
 	}
 }
@@ -87,9 +94,9 @@ func mulI8NEON(m *MatrixI8, sums []int32, x []int8, n int) {
 	p.run()
 }
 
-func linear8NEON(l *LinearI8, q []int8, y, add, x []float32, stride, n int) {
+func linear8NEON(l *LinearI8, q []int8, y, add []float32, addStride int, x []float32, stride, n int) {
 	if n > 1 || len(l.W.data) > callBytes || l.W.Cols < 4 {
-		l.linear8(q, y, add, x, stride, n)
+		l.linear8(q, y, add, addStride, x, stride, n)
 		return
 	}
 	arm.QuantiseI8(&q[0], &x[0], &l.Inv[0], &armConsts[0][0], l.W.Cols)
@@ -97,7 +104,7 @@ func linear8NEON(l *LinearI8, q []int8, y, add, x []float32, stride, n int) {
 }
 
 // linear8 is the general case: several columns, or more weights than one call takes.
-func (l *LinearI8) linear8(q []int8, y, add, x []float32, stride, n int) {
+func (l *LinearI8) linear8(q []int8, y, add []float32, addStride int, x []float32, stride, n int) {
 	rows, cols := l.W.PaddedRows(), l.W.PaddedCols()
 	for j := range n {
 		quantiseI8NEON(q[j*cols:], x[j*stride:][:l.W.Cols], l.Inv)
@@ -111,30 +118,30 @@ func (l *LinearI8) linear8(q []int8, y, add, x []float32, stride, n int) {
 	p.run() // the sums, where the result shall be
 	for j := range n {
 		v := &y[j*rows]
-		arm.Dequantise(v, (*int32)(unsafe.Pointer(v)), &l.Scale[0], &add[0], rows)
+		arm.Dequantise(v, (*int32)(unsafe.Pointer(v)), &l.Scale[0], &add[j*addStride], rows)
 	}
 }
 
-func linear16NEON(l *LinearI8, q []int8, y, add, x []float32, stride, n int) {
+func linear16NEON(l *LinearI8, q []int8, y, add []float32, addStride int, x []float32, stride, n int) {
 	cols := l.W.PaddedCols()
 	for j := range n {
 		quantiseI16NEON(q[2*j*cols:], q[(2*j+1)*cols:], x[j*stride:][:l.W.Cols], l.Inv)
 	}
-	p := product{m: &l.W, y: unsafe.Pointer(&y[0]), x: q, n: 2 * n, scale: l.Scale, add: add}
+	p := product{m: &l.W, y: unsafe.Pointer(&y[0]), x: q, n: 2 * n, scale: l.Scale, add: add, addStride: addStride}
 	p.run()
 }
 
-func mulAddF32NEON(m *MatrixF32, y, add, x []float32, stride, n int) {
+func mulAddF32NEON(m *MatrixF32, y, add []float32, addStride int, x []float32, stride, n int) {
 	rows, block := m.PaddedRows(), blockRows(4*m.Cols)
 	for r := 0; r < rows; r += block {
-		mulAddBlockNEON(m, y, add, x, stride, n, r, min(block, rows-r))
+		mulAddBlockNEON(m, y, add, addStride, x, stride, n, r, min(block, rows-r))
 	}
 }
 
 //go:noinline
-func mulAddBlockNEON(m *MatrixF32, y, add, x []float32, stride, n, r, count int) {
+func mulAddBlockNEON(m *MatrixF32, y, add []float32, addStride int, x []float32, stride, n, r, count int) {
 	rows, cols := m.PaddedRows(), m.Cols
 	for j := range n {
-		arm.MulAddF32(&y[j*rows+r], &m.data[r*cols], &x[j*stride], &add[r], cols, count/PanelRows)
+		arm.MulAddF32(&y[j*rows+r], &m.data[r*cols], &x[j*stride], &add[j*addStride+r], cols, count/PanelRows)
 	}
 }

@@ -58,6 +58,7 @@ type product struct {
 	x          []int8
 	n          int
 	scale, add []float32
+	addStride  int  // from one column of y to the next
 	dot        bool // SDOT
 }
 
@@ -77,7 +78,7 @@ func (p *product) block(r, count int) {
 	var scale, add *float32
 	width := rows // of what a column of activations gives
 	if p.scale != nil {
-		scale, add = &p.scale[r], &p.add[r]
+		scale = &p.scale[r]
 		width = rows / min(p.n, 2)
 	}
 	j := 0
@@ -87,6 +88,9 @@ func (p *product) block(r, count int) {
 		}
 	}
 	for ; j+2 <= p.n; j += 2 {
+		if scale != nil {
+			add = &p.add[j/2*p.addStride+r]
+		}
 		y := unsafe.Add(p.y, 4*(j*width+r))
 		if p.dot {
 			arm64.Gemv2DOTPROD(y, 4*rows, w, &p.x[j*cols], scale, add, groups, panels)
@@ -95,6 +99,9 @@ func (p *product) block(r, count int) {
 		}
 	}
 	if j < p.n {
+		if scale != nil {
+			add = &p.add[r]
+		}
 		y := unsafe.Add(p.y, 4*(j*width+r))
 		if p.dot {
 			arm64.GemvDOTPROD(y, w, &p.x[j*cols], scale, add, groups, panels)
@@ -114,18 +121,18 @@ func mulI8DOTPROD(m *MatrixI8, sums []int32, x []int8, n int) {
 	p.run()
 }
 
-func linear8NEON(l *LinearI8, q []int8, y, add, x []float32, stride, n int) {
+func linear8NEON(l *LinearI8, q []int8, y, add []float32, addStride int, x []float32, stride, n int) {
 	if n > 1 || len(l.W.data) > callBytes || l.W.Cols < 4 {
-		l.linear8(q, y, add, x, stride, n, false)
+		l.linear8(q, y, add, addStride, x, stride, n, false)
 		return
 	}
 	arm64.QuantiseI8(&q[0], &x[0], &l.Inv[0], &armConsts[0][0], l.W.Cols)
 	arm64.GemvNEON(unsafe.Pointer(&y[0]), &l.W.data[0], &q[0], &l.Scale[0], &add[0], l.W.PaddedCols()/GroupCols, l.W.PaddedRows()/PanelRows)
 }
 
-func linear8DOTPROD(l *LinearI8, q []int8, y, add, x []float32, stride, n int) {
+func linear8DOTPROD(l *LinearI8, q []int8, y, add []float32, addStride int, x []float32, stride, n int) {
 	if n > 1 || len(l.W.data) > callBytes || l.W.Cols < 4 {
-		l.linear8(q, y, add, x, stride, n, true)
+		l.linear8(q, y, add, addStride, x, stride, n, true)
 		return
 	}
 	arm64.QuantiseI8(&q[0], &x[0], &l.Inv[0], &armConsts[0][0], l.W.Cols)
@@ -133,7 +140,7 @@ func linear8DOTPROD(l *LinearI8, q []int8, y, add, x []float32, stride, n int) {
 }
 
 // linear8 is the general case: several columns, or more weights than one call takes.
-func (l *LinearI8) linear8(q []int8, y, add, x []float32, stride, n int, dot bool) {
+func (l *LinearI8) linear8(q []int8, y, add []float32, addStride int, x []float32, stride, n int, dot bool) {
 	rows, cols := l.W.PaddedRows(), l.W.PaddedCols()
 	for j := range n {
 		quantiseI8NEON(q[j*cols:], x[j*stride:][:l.W.Cols], l.Inv)
@@ -147,38 +154,38 @@ func (l *LinearI8) linear8(q []int8, y, add, x []float32, stride, n int, dot boo
 	p.run() // the sums, where the result shall be
 	for j := range n {
 		v := &y[j*rows]
-		arm64.Dequantise(v, (*int32)(unsafe.Pointer(v)), &l.Scale[0], &add[0], rows)
+		arm64.Dequantise(v, (*int32)(unsafe.Pointer(v)), &l.Scale[0], &add[j*addStride], rows)
 	}
 }
 
-func linear16NEON(l *LinearI8, q []int8, y, add, x []float32, stride, n int) {
-	l.linear16(q, y, add, x, stride, n, false)
+func linear16NEON(l *LinearI8, q []int8, y, add []float32, addStride int, x []float32, stride, n int) {
+	l.linear16(q, y, add, addStride, x, stride, n, false)
 }
 
-func linear16DOTPROD(l *LinearI8, q []int8, y, add, x []float32, stride, n int) {
-	l.linear16(q, y, add, x, stride, n, true)
+func linear16DOTPROD(l *LinearI8, q []int8, y, add []float32, addStride int, x []float32, stride, n int) {
+	l.linear16(q, y, add, addStride, x, stride, n, true)
 }
 
-func (l *LinearI8) linear16(q []int8, y, add, x []float32, stride, n int, dot bool) {
+func (l *LinearI8) linear16(q []int8, y, add []float32, addStride int, x []float32, stride, n int, dot bool) {
 	cols := l.W.PaddedCols()
 	for j := range n {
 		quantiseI16NEON(q[2*j*cols:], q[(2*j+1)*cols:], x[j*stride:][:l.W.Cols], l.Inv)
 	}
-	p := product{m: &l.W, y: unsafe.Pointer(&y[0]), x: q, n: 2 * n, scale: l.Scale, add: add, dot: dot}
+	p := product{m: &l.W, y: unsafe.Pointer(&y[0]), x: q, n: 2 * n, scale: l.Scale, add: add, addStride: addStride, dot: dot}
 	p.run()
 }
 
-func mulAddF32NEON(m *MatrixF32, y, add, x []float32, stride, n int) {
+func mulAddF32NEON(m *MatrixF32, y, add []float32, addStride int, x []float32, stride, n int) {
 	rows, block := m.PaddedRows(), blockRows(4*m.Cols)
 	for r := 0; r < rows; r += block {
-		mulAddBlockNEON(m, y, add, x, stride, n, r, min(block, rows-r))
+		mulAddBlockNEON(m, y, add, addStride, x, stride, n, r, min(block, rows-r))
 	}
 }
 
 //go:noinline
-func mulAddBlockNEON(m *MatrixF32, y, add, x []float32, stride, n, r, count int) {
+func mulAddBlockNEON(m *MatrixF32, y, add []float32, addStride int, x []float32, stride, n, r, count int) {
 	rows, cols := m.PaddedRows(), m.Cols
 	for j := range n {
-		arm64.MulAddF32(&y[j*rows+r], &m.data[r*cols], &x[j*stride], &add[r], cols, count/PanelRows)
+		arm64.MulAddF32(&y[j*rows+r], &m.data[r*cols], &x[j*stride], &add[j*addStride+r], cols, count/PanelRows)
 	}
 }

@@ -375,16 +375,20 @@ func linearCase(rows, cols int) kernelCase {
 		work8 := &Work{Q: a.i8(n * width), Sums: a.i32(n * height)}
 		work16 := &Work{Q: a.i8(2 * n * width), Sums: a.i32(2 * n * height)}
 		stride := cols + 3
-		y, add, x := a.f32(n*height), g.state(a.f32(height)), g.any(a.f32((n-1)*stride+cols))
-		l.Mul8(work8, y, add, x, stride, n)
-		y16, add16 := a.f32(n*height), a.f32(height)
-		l.Mul16(work16, y16, add, x, stride, n)
-		copy(add16, add)
-		l.Mul8(work8, add, add, x, stride, 1)
-		l.Mul16(work16, add16, add16, x, stride, 1)
-		again := a.f32(height) // a third time: a tier may go through the weights in turn from either end
-		l.Mul8(work8, again, add, x, stride, 1)
-		return []any{y, y16, add, add16, again}
+		x := g.any(a.f32((n-1)*stride + cols))
+		var results []any
+		for _, addStride := range []int{0, height, height + 8} {
+			y8, y16, add := a.f32(n*height), a.f32(n*height), g.state(a.f32((n-1)*addStride+height))
+			l.Mul8(work8, y8, add, addStride, x, stride, n)
+			l.Mul16(work16, y16, add, addStride, x, stride, n)
+			results = append(results, y8, y16)
+		}
+		for range 2 { // once more, and again: a tier may go through the weights in turn from either end
+			y := a.f32(height)
+			l.Mul8(work8, y, l.Scale, 0, x, stride, 1)
+			results = append(results, y)
+		}
+		return results
 	}}
 }
 
@@ -405,13 +409,17 @@ func floatCase(rows, cols int) kernelCase {
 			a.t.Fatal(err)
 		}
 		stride := cols + 5
-		y, add, x := a.f32(n*m.PaddedRows()), g.scales(a.f32(m.PaddedRows())), g.scales(a.f32((n-1)*stride+cols))
+		x := g.scales(a.f32((n-1)*stride + cols))
 		for i := range x {
 			x[i] -= 0.01
 		}
-		m.MulAdd(y, add, x, stride, n)
-		m.MulAdd(add, add, x, stride, 1)
-		return []any{y, add}
+		var results []any
+		for _, addStride := range []int{0, m.PaddedRows()} {
+			y, add := a.f32(n*m.PaddedRows()), g.scales(a.f32((n-1)*addStride+m.PaddedRows()))
+			m.MulAdd(y, add, addStride, x, stride, n)
+			results = append(results, y)
+		}
+		return results
 	}}
 }
 
@@ -428,10 +436,10 @@ func TestTierAllocations(t *testing.T) {
 		v := make([]float32, 1000)
 		if n := testing.AllocsPerRun(10, func() {
 			for _, n := range []int{1, 3} {
-				l.Mul8(work, v, v[400:], v, 50, n)
-				l.Mul16(work, v, v[400:], v, 50, n)
+				l.Mul8(work, v, v[400:], 0, v, 50, n)
+				l.Mul16(work, v, v[400:], 0, v, 50, n)
 			}
-			f32.MulAdd(v, v[100:], v, 5, 2)
+			f32.MulAdd(v, v[100:], 0, v, 5, 2)
 			Tanh(v[:13], v)
 			Sigmoid(v[:13], v)
 			LSTM(v[:24], v[100:], v[200:])

@@ -15,7 +15,7 @@ type cell struct {
 	w, u   linear
 	un     linear // GRU with FlagResetBefore
 	bias   []float32
-	biasH  []float32
+	biasH  []float32 // zeros where there is none
 	peep   []float32
 	h0, c0 []float32
 	blocks int // time steps side by side in its input; 0 if they are those of the session
@@ -39,6 +39,7 @@ func newCell(b *builder, op *format.Op) (*cell, error) {
 		}
 	}
 	c.bias = b.padded(op, format.RoleBias)
+	c.biasH = aligned[float32](c.u.rows)
 	if f.Arg(op, format.RoleBiasH) != nil {
 		c.biasH = b.padded(op, format.RoleBiasH)
 	}
@@ -60,7 +61,7 @@ func newCell(b *builder, op *format.Op) (*cell, error) {
 	if op.Kind == format.LSTM {
 		p.state += c.units
 	}
-	p.hidden = max(p.hidden, c.units, c.u.rows)
+	p.hidden = max(p.hidden, c.units, c.u.rows, c.un.rows)
 	return c, nil
 }
 
@@ -91,19 +92,23 @@ func (c *cell) clipCell(limit float32) {
 	c.gen.CellClip = limit
 }
 
-func (c *cell) reset(s *Session) {
-	h := s.state[c.state:][:c.units]
+func (c *cell) reset(state []float32) {
+	h := c.hidden(state)
 	clear(h)
 	copy(h, c.h0)
 	if c.op.Kind == format.LSTM {
-		m := s.state[c.state+c.units:][:c.units]
+		m := c.memory(state)
 		clear(m)
 		copy(m, c.c0)
 	}
 }
 
-// run takes the input products of a block of steps through the weights together, then steps.
-func (c *cell) run(s *Session, n int) {
+// hidden is the hidden state in the state of a stream, memory the cell state of an LSTM.
+func (c *cell) hidden(state []float32) []float32 { return state[c.state:][:c.units] }
+func (c *cell) memory(state []float32) []float32 { return state[c.state+c.units:][:c.units] }
+
+// run takes the input products of a block of rows through the weights together, then steps.
+func (c *cell) run(s *machine, n int) {
 	if c.blocks > 0 {
 		for t := range n {
 			c.inner(s, t)
@@ -118,31 +123,36 @@ func (c *cell) run(s *Session, n int) {
 			t = n - done - k
 		}
 		x, stride := s.rows(c.in, t)
-		c.w.mul(s, s.gates, c.bias, x, stride, k)
-		for j := range k {
+		c.w.mul(s, s.gates, c.bias, 0, x, stride, k)
+		for j := 0; j < k; j += len(s.streams) {
+			row := j
 			if reverse {
-				j = k - 1 - j
+				row = k - 1 - j
 			}
-			h := c.step(s, s.gates[j*c.w.rows:][:c.w.rows])
-			y := s.at(c.out, t+j)
-			copy(y[:c.op.Hidden], h)
-			c.copyCell(s, y)
+			c.multiply(s, s.streams, row)
+			for i, stream := range s.streams {
+				h := c.step(s, stream, i, row+i)
+				y := s.at(c.out, t+row+i)
+				copy(y[:c.op.Hidden], h)
+				c.writeCell(s, stream, y)
+			}
 		}
 		done += k
 	}
 }
 
-// copyCell writes the cell state to the end of y if the operation puts it out.
-func (c *cell) copyCell(s *Session, y []float32) {
+// writeCell writes the cell state to the end of y if the operation puts it out.
+func (c *cell) writeCell(s *machine, stream int, y []float32) {
 	if c.op.Flags&format.FlagCell != 0 {
-		copy(y[len(y)-c.op.Hidden:], s.state[c.state+c.units:])
+		copy(y[len(y)-c.op.Hidden:], c.memory(s.stateOf(stream)))
 	}
 }
 
-// inner runs the steps that lie side by side in step t of the session, from the initial state on.
-func (c *cell) inner(s *Session, t int) {
-	c.start(s, t)
-	x, y, h := s.at(c.in, t), s.at(c.out, t), c.op.Hidden
+// inner runs the steps that lie side by side in a row, from the initial state on.
+func (c *cell) inner(s *machine, row int) {
+	stream := s.stream(row)
+	c.start(s, s.stateOf(stream), row)
+	x, y, h := s.at(c.in, row), s.at(c.out, row), c.op.Hidden
 	width := len(x) / c.blocks
 	reverse := c.op.Flags&format.FlagReverse != 0
 	for done := 0; done < c.blocks; {
@@ -151,85 +161,123 @@ func (c *cell) inner(s *Session, t int) {
 		if reverse {
 			from = c.blocks - done - k
 		}
-		c.w.mul(s, s.gates, c.bias, x[from*width:], width, k)
+		c.w.mul(s, s.gates, c.bias, 0, x[from*width:], width, k)
 		for j := range k {
 			if reverse {
 				j = k - 1 - j
 			}
-			copy(y[(from+j)*h:][:h], c.step(s, s.gates[j*c.w.rows:][:c.w.rows]))
+			c.multiply(s, []int{stream}, j)
+			copy(y[(from+j)*h:][:h], c.step(s, stream, 0, j))
 		}
 		done += k
 	}
-	c.copyCell(s, y)
+	c.writeCell(s, stream, y)
 }
 
-// start sets the state to the initial one, or to that among the operation's inputs.
-func (c *cell) start(s *Session, t int) {
-	c.reset(s)
+// start sets a state to the initial one, or to that among the operation's inputs.
+func (c *cell) start(s *machine, state []float32, row int) {
+	c.reset(state)
 	if len(c.op.In) > 1 {
-		kernels.Limit(s.state[c.state:], s.at(c.op.In[1], t))
+		kernels.Limit(c.hidden(state), s.at(c.op.In[1], row))
 	}
 	if len(c.op.In) > 2 {
-		kernels.Limit(s.state[c.state+c.units:], s.at(c.op.In[2], t))
+		kernels.Limit(c.memory(state), s.at(c.op.In[2], row))
 	}
 }
 
-// step advances the state by one step from the input's gate sums z, and returns the hidden state.
-func (c *cell) step(s *Session, z []float32) []float32 {
-	h := s.state[c.state:][:c.units]
+// multiply takes the hidden states of some streams through the weights together. The sums of their inputs are those from a row of s.gates on.
+func (c *cell) multiply(s *machine, streams []int, row int) {
+	n := len(streams)
+	h, stride := c.states(s, streams)
+	if c.op.Kind != format.GRU {
+		c.u.mul(s, s.products, s.gates[row*c.w.rows:], c.w.rows, h, stride, n)
+		return
+	}
+	c.u.mul(s, s.products, c.biasH, 0, h, stride, n)
+	if c.op.Flags&format.FlagResetBefore == 0 {
+		return
+	}
+	for i, stream := range streams {
+		rh, h, x, u := s.rh[i*c.units:][:c.units], c.hidden(s.stateOf(stream)), s.gates[(row+i)*c.w.rows:], s.products[i*c.u.rows:]
+		if c.gen != nil {
+			c.gen.GRUReset(rh, h, x, u)
+		} else {
+			kernels.GRUReset(rh, h, x, u)
+		}
+	}
+	c.un.mul(s, s.cand, c.biasH, 0, s.rh, c.units, n)
+}
+
+// states returns the hidden states of streams as vectors, and the distance from one to the next.
+func (c *cell) states(s *machine, streams []int) (h []float32, stride int) {
+	if len(streams) == 1 || s.adjacent {
+		return s.state[streams[0]*s.m.plan.state+c.state:], s.m.plan.state
+	}
+	for i, stream := range streams {
+		copy(s.last[i*c.units:], c.hidden(s.stateOf(stream)))
+	}
+	return s.last, c.units
+}
+
+// step advances the state of a stream by one step and returns its hidden state. Its products are in row i, the sums of its input in that row
+// of s.gates.
+func (c *cell) step(s *machine, stream, i, row int) []float32 {
+	state := s.stateOf(stream)
+	h, u := c.hidden(state), s.products[i*c.u.rows:]
 	switch c.op.Kind {
 	case format.LSTM:
-		m := s.state[c.state+c.units:][:c.units]
-		c.u.mul(s, z, z, h, 0, 1)
-		switch {
-		case c.gen != nil:
-			c.gen.LSTM(h, m, z, c.peep)
-		case c.peep != nil:
-			kernels.LSTMPeephole(h, m, z, c.peep)
-		default:
-			kernels.LSTM(h, m, z)
-		}
-		if c.limit > 0 {
-			kernels.ClipCell(m, c.limit)
-		}
+		c.lstm(h, c.memory(state), u)
 	case format.GRU:
-		c.gru(s, h, z)
-	case format.RNN:
-		c.u.mul(s, z, z, h, 0, 1)
-		switch {
-		case c.gen != nil:
-			c.gen.RNN(h, z)
-		case c.op.Flags&format.FlagReLU != 0:
-			kernels.RNNReLU(h, z)
-			c.u.copy(h, h)
-		default:
-			kernels.RNN(h, z)
+		x := s.gates[row*c.w.rows:]
+		if c.op.Flags&format.FlagResetBefore != 0 {
+			c.gruUpdate(h, x, u, s.cand[i*c.un.rows:])
+		} else {
+			c.gru(h, x, u)
 		}
+	case format.RNN:
+		c.rnn(h, u)
 	}
 	return h
 }
 
-func (c *cell) gru(s *Session, h, z []float32) {
-	g := c.gen
-	if c.op.Flags&format.FlagResetBefore == 0 {
-		c.u.mul(s, s.hidden, c.biasH, h, 0, 1)
-		if g != nil {
-			g.GRU(h, z, s.hidden)
-			return
-		}
-		kernels.GRU(h, z, s.hidden)
+func (c *cell) lstm(h, m, z []float32) {
+	switch {
+	case c.gen != nil:
+		c.gen.LSTM(h, m, z, c.peep)
+	case c.peep != nil:
+		kernels.LSTMPeephole(h, m, z, c.peep)
+	default:
+		kernels.LSTM(h, m, z)
+	}
+	if c.limit > 0 {
+		kernels.ClipCell(m, c.limit)
+	}
+}
+
+func (c *cell) rnn(h, z []float32) {
+	switch {
+	case c.gen != nil:
+		c.gen.RNN(h, z)
+	case c.op.Flags&format.FlagReLU != 0:
+		kernels.RNNReLU(h, z)
+		c.u.copy(h, h)
+	default:
+		kernels.RNN(h, z)
+	}
+}
+
+func (c *cell) gru(h, x, u []float32) {
+	if c.gen != nil {
+		c.gen.GRU(h, x, u)
 		return
 	}
-	c.u.mul(s, s.hidden, s.zeros, h, 0, 1)
-	if g != nil {
-		g.GRUReset(s.rh[:c.units], h, z, s.hidden)
-	} else {
-		kernels.GRUReset(s.rh[:c.units], h, z, s.hidden)
-	}
-	c.un.mul(s, s.cand, s.zeros, s.rh, 0, 1)
-	if g != nil {
-		g.GRUUpdate(h, z, s.hidden, s.cand)
+	kernels.GRU(h, x, u)
+}
+
+func (c *cell) gruUpdate(h, x, u, un []float32) {
+	if c.gen != nil {
+		c.gen.GRUUpdate(h, x, u, un)
 		return
 	}
-	kernels.GRUUpdate(h, z, s.hidden, s.cand)
+	kernels.GRUUpdate(h, x, u, un)
 }

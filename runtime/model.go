@@ -20,19 +20,30 @@ type Model struct {
 	block  int // steps that a session takes together
 	id     uint32
 	unmap  func() error
+
+	maxBytes int64 // of a session or batch
 }
 
 // plan holds the sizes that a session needs.
 type plan struct {
-	width  int   // sum of the widths of the per-step values but the input, for one step
-	fixed  int   // sum of the widths of the per-sequence values
-	base   []int // of each value: its place among the values of its kind
-	state  int   // float32 values of state
-	sums   int   // int32 sums, one column
-	cols   int   // int8 activations, one column
-	gates  int   // float32 gate sums, one column
-	hidden int   // largest hidden size, padded
-	patch  int   // float32 values that a convolution copies together
+	width  int // sum of the widths of the per-step values but the input, for one step
+	fixed  int // sum of the widths of the per-sequence values
+	state  int // float32 values of state
+	sums   int // int32 sums, one column
+	cols   int // int8 activations, one column
+	gates  int // float32 gate sums, one column
+	hidden int // largest hidden size or product of one, padded
+	patch  int // float32 values that a convolution copies together
+
+	places  []place // of the values
+	perStep []bool  // of the operations
+}
+
+// place says where a value lies.
+type place struct {
+	base    int // among the values of its kind
+	width   int
+	perStep bool
 }
 
 // Option changes how a model is opened.
@@ -40,8 +51,8 @@ type Option func(*options)
 
 type options struct{ maxBytes, maxWork int64 }
 
-// MaxBytes refuses files larger than n bytes, and models whose sessions need more than n bytes for a block of steps. The default
-// is 1 GiB.
+// MaxBytes refuses files larger than n bytes, models whose sessions need more than n bytes for a block of steps, and batches that need more
+// than n bytes. The default is 1 GiB.
 func MaxBytes(n int64) Option { return func(o *options) { o.maxBytes = n } }
 
 // MaxWork refuses models of which a step costs more than about n multiply-adds, as format.File.Work counts them. The default is 2^36,
@@ -94,7 +105,8 @@ func Load(b []byte, opts ...Option) (*Model, error) {
 	}
 	// The header's own checksum covers the section table's, and that one covers every section.
 	m.id = binary.LittleEndian.Uint32(b[format.HeaderSum:])
-	if n := m.sessionBytes(); n > o.maxBytes {
+	m.maxBytes = o.maxBytes
+	if n := m.workBytes(m.block, 1) + m.streamBytes(); n > o.maxBytes {
 		return nil, fmt.Errorf("a session needs %d bytes, the limit is %d", n, o.maxBytes)
 	}
 	return m, nil
@@ -148,17 +160,18 @@ func build(f *format.File) (*Model, error) {
 	b := &builder{Model: &Model{file: f}, recalls: map[format.Ref]int{}, matrices: map[*format.Blob]kernels.MatrixI8{},
 		vectors: map[*format.Blob][]float32{}, runs: map[*format.Blob][]run{}}
 	p := &b.plan
-	p.base = make([]int, len(f.Values))
 	for i, v := range f.Values {
+		at := place{width: v.Width, perStep: v.PerStep}
 		switch {
 		case i == 0:
 		case v.PerStep:
-			p.base[i] = p.width
+			at.base = p.width
 			p.width += v.Width
 		default:
-			p.base[i] = p.fixed
+			at.base = p.fixed
 			p.fixed += v.Width
 		}
+		p.places = append(p.places, at)
 	}
 	for i := range f.Ops {
 		op := &f.Ops[i]
@@ -167,22 +180,29 @@ func build(f *format.File) (*Model, error) {
 			return nil, fmt.Errorf("operation %d (%v %q): %w", i, op.Kind, op.Name, err)
 		}
 		b.nodes = append(b.nodes, n)
+		p.perStep = append(p.perStep, f.PerStep(op))
 		b.twoWay = b.twoWay || op.Flags&format.FlagReverse != 0 && f.Blocks(op) == 0
 		b.feedback = b.feedback || op.Kind == format.Recall
 	}
-	// Steps together are faster while their values stay in the cache.
-	b.block = min(max(1<<18/max(p.width, 1), 1), BlockSteps)
+	b.block = b.fitting()
 	if b.feedback {
 		b.block = 1
 	}
 	return b.Model, nil
 }
 
-func (m *Model) sessionBytes() int64 {
+// fitting is how many rows to run together: that is faster while their values stay in the cache.
+func (m *Model) fitting() int { return min(max(1<<18/max(m.plan.width, 1), 1), BlockSteps) }
+
+// workBytes is what a machine allocates to work in, for blocks of so many rows and of up to wide streams.
+func (m *Model) workBytes(rows, wide int) int64 {
 	p := &m.plan
-	return 4*int64(p.state+p.fixed+4*p.hidden+m.block*p.width+p.patch) +
+	return 4*int64(wide)*int64(p.fixed+4*p.hidden) + 4*int64(rows*p.width+p.patch) +
 		BlockSteps*(4*int64(2*p.sums+p.gates)+2*int64(p.cols))
 }
+
+// streamBytes is what it allocates for each stream.
+func (m *Model) streamBytes() int64 { return 16 + 4*int64(m.plan.state) }
 
 const cacheLine = 64
 
@@ -247,8 +267,8 @@ func newLinear(b *builder, op *format.Op, w, scale, inv format.Role) (l linear, 
 	return l, err
 }
 
-// mul writes y[j*rows+r] = add[r] + (W x_j)[r] for n vectors x_j = x[j*stride:]. add holds rows values, and may be y where n is 1.
-func (l *linear) mul(s *Session, y, add, x []float32, stride, n int) {
+// mul writes y[j*rows+r] = add[j*addStride+r] + (W x_j)[r] for n vectors x_j = x[j*stride:]. y overlaps neither.
+func (l *linear) mul(s *machine, y, add []float32, addStride int, x []float32, stride, n int) {
 	if s.productTap != nil {
 		for j := range n {
 			s.productTap(l.op, l.role, x[j*stride:][:l.cols])
@@ -256,11 +276,11 @@ func (l *linear) mul(s *Session, y, add, x []float32, stride, n int) {
 	}
 	switch l.scheme {
 	case format.F32:
-		l.f32.MulAdd(y, add, x, stride, n)
+		l.f32.MulAdd(y, add, addStride, x, stride, n)
 	case format.W8A8:
-		l.i8.Mul8(&s.work, y, add, x, stride, n)
+		l.i8.Mul8(&s.work, y, add, addStride, x, stride, n)
 	case format.W8A16:
-		l.i8.Mul16(&s.work, y, add, x, stride, n)
+		l.i8.Mul16(&s.work, y, add, addStride, x, stride, n)
 	}
 }
 

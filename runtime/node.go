@@ -5,15 +5,16 @@ import (
 	"github.com/recur-go/recur/runtime/format"
 )
 
-// node is an operation made ready to run: n steps of its input to n steps of its output, where the session has run s.steps before.
+// node is an operation made ready to run: n rows of its input to n rows of its output.
 type node interface {
-	run(s *Session, n int)
-	reset(s *Session)
+	run(s *machine, n int)
+	// reset sets what the operation keeps in the state of a stream.
+	reset(state []float32)
 }
 
 type stateless struct{}
 
-func (stateless) reset(*Session) {}
+func (stateless) reset([]float32) {}
 
 func newNode(b *builder, op *format.Op) (node, error) {
 	f := b.file
@@ -50,7 +51,7 @@ type affine struct {
 	scale, shift []float32
 }
 
-func (a *affine) run(s *Session, n int) {
+func (a *affine) run(s *machine, n int) {
 	for t := range n {
 		x, y := s.at(a.in, t), s.at(a.out, t)
 		kernels.Affine(y, x, a.scale, a.shift)
@@ -70,7 +71,7 @@ func newDense(b *builder, op *format.Op) (*dense, error) {
 	return &dense{in: op.In[0], out: op.Out, w: l, bias: b.padded(op, format.RoleBias), blocks: b.file.Blocks(op)}, err
 }
 
-func (d *dense) run(s *Session, n int) {
+func (d *dense) run(s *machine, n int) {
 	if d.blocks > 1 {
 		for t := range n {
 			d.block(s, t)
@@ -80,7 +81,7 @@ func (d *dense) run(s *Session, n int) {
 	for t := 0; t < n; t += BlockSteps {
 		k := min(n-t, BlockSteps)
 		x, stride := s.rows(d.in, t)
-		d.w.mul(s, s.gates, d.bias, x, stride, k)
+		d.w.mul(s, s.gates, d.bias, 0, x, stride, k)
 		for j := range k {
 			d.w.copy(s.at(d.out, t+j), s.gates[j*d.w.rows:])
 		}
@@ -88,12 +89,12 @@ func (d *dense) run(s *Session, n int) {
 }
 
 // block multiplies the blocks of one step.
-func (d *dense) block(s *Session, t int) {
+func (d *dense) block(s *machine, t int) {
 	x, y := s.at(d.in, t), s.at(d.out, t)
 	in, out := len(x)/d.blocks, len(y)/d.blocks
 	for i := 0; i < d.blocks; i += BlockSteps {
 		k := min(d.blocks-i, BlockSteps)
-		d.w.mul(s, s.gates, d.bias, x[i*in:], in, k)
+		d.w.mul(s, s.gates, d.bias, 0, x[i*in:], in, k)
 		for j := range k {
 			d.w.copy(y[(i+j)*out:][:out], s.gates[j*d.w.rows:])
 		}
@@ -106,14 +107,20 @@ type pool struct {
 	state   int
 }
 
-func (p *pool) reset(s *Session) { clear(s.state[p.state:][:p.out.Width]) }
+func (p *pool) reset(state []float32) { clear(state[p.state:][:p.out.Width]) }
 
-// run folds n steps into the state and writes what the sequence so far gives.
-func (p *pool) run(s *Session, n int) {
-	acc, y := s.state[p.state:][:p.out.Width], s.at(p.out, 0)
+func (p *pool) run(s *machine, n int) {
+	for i, stream := range s.streams {
+		p.fold(s, stream, i, s.stepsOf(n))
+	}
+}
+
+// fold takes n steps of a stream, from a row on, into its state, and writes what the sequence so far gives.
+func (p *pool) fold(s *machine, stream, row, n int) {
+	acc, y, steps := s.stateOf(stream)[p.state:][:p.out.Width], s.at(p.out, row), s.steps[stream]
 	for t := range n {
-		x := s.at(p.in, t)
-		first := s.steps+int64(t) == 0
+		x := s.at(p.in, row+t)
+		first := steps+int64(t) == 0
 		switch {
 		case first || p.kind == format.Last:
 			copy(acc, x)
@@ -131,7 +138,7 @@ func (p *pool) run(s *Session, n int) {
 	}
 	copy(y, acc)
 	if p.kind == format.Mean {
-		count := float32(s.steps + int64(n))
+		count := float32(steps + int64(n))
 		for i := range y {
 			y[i] /= count
 		}

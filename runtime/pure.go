@@ -15,7 +15,7 @@ type pure struct {
 	f   func(y []float32, x [3][]float32)
 }
 
-func (p *pure) run(s *Session, n int) {
+func (p *pure) run(s *machine, n int) {
 	for t := range n {
 		var x [3][]float32
 		for i, r := range p.in {
@@ -120,7 +120,7 @@ type constant struct {
 	y   []float32
 }
 
-func (c *constant) run(s *Session, n int) {
+func (c *constant) run(s *machine, n int) {
 	for t := range n {
 		copy(s.at(c.out, t), c.y)
 	}
@@ -166,13 +166,13 @@ func runsOf(index []int32) (runs []run) {
 	return runs
 }
 
-func (g *gather) run(s *Session, n int) {
+func (g *gather) run(s *machine, n int) {
 	for t := range n {
 		g.step(s, t)
 	}
 }
 
-func (g *gather) step(s *Session, t int) {
+func (g *gather) step(s *machine, t int) {
 	y, in := s.at(g.out, t), 0
 	x := s.at(g.in[0], t)
 	if g.index != nil {
@@ -215,15 +215,15 @@ func newRecall(b *builder, op *format.Op) *recall {
 	return r
 }
 
-func (r *recall) reset(s *Session) {
-	x := s.state[r.state:][:r.out.Width]
+func (r *recall) reset(state []float32) {
+	x := state[r.state:][:r.out.Width]
 	clear(x)
 	copy(x, r.initial)
 }
 
-func (r *recall) run(s *Session, n int) {
+func (r *recall) run(s *machine, n int) {
 	for t := range n {
-		copy(s.at(r.out, t), s.state[r.state:])
+		copy(s.at(r.out, t), s.stateOf(s.stream(t))[r.state:])
 	}
 }
 
@@ -233,4 +233,8 @@ type store struct {
 	state int
 }
 
-func (k *store) run(s *Session, n int) { copy(s.state[k.state:], s.at(k.in, n-1)) }
+func (k *store) run(s *machine, n int) {
+	for i, stream := range s.streams {
+		copy(s.stateOf(stream)[k.state:], s.at(k.in, n-len(s.streams)+i))
+	}
+}

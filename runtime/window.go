@@ -101,7 +101,7 @@ func newConv(b *builder, op *format.Op) (*conv, error) {
 	return c, err
 }
 
-func (c *conv) run(s *Session, n int) {
+func (c *conv) run(s *machine, n int) {
 	for t := range n {
 		if c.filters != nil {
 			c.grouped(s.at(c.out, t), s.at(c.in, t))
@@ -111,14 +111,14 @@ func (c *conv) run(s *Session, n int) {
 	}
 }
 
-func (c *conv) step(s *Session, y, x []float32) {
+func (c *conv) step(s *machine, y, x []float32) {
 	for o, n := 0, 0; o < c.outs; o += n {
 		var point int
 		if point, n = c.inside(o); n > 0 {
-			c.w.mul(s, s.gates, c.bias, x[point*c.channels:], c.axes[2].Stride*c.channels, n)
+			c.w.mul(s, s.gates, c.bias, 0, x[point*c.channels:], c.axes[2].Stride*c.channels, n)
 		} else {
 			n = c.patches(s.patch, x, o)
-			c.w.mul(s, s.gates, c.bias, s.patch, c.size, n)
+			c.w.mul(s, s.gates, c.bias, 0, s.patch, c.size, n)
 		}
 		for j := range n {
 			c.w.copy(y[(o+j)*c.outputs:][:c.outputs], s.gates[j*c.w.rows:])
@@ -225,7 +225,7 @@ func newWindowPool(b *builder, op *format.Op) (*windowPool, error) {
 	return &windowPool{grid: g, mean: op.Kind == format.MeanPool}, err
 }
 
-func (p *windowPool) run(s *Session, n int) {
+func (p *windowPool) run(s *machine, n int) {
 	for t := range n {
 		x, y := s.at(p.in, t), s.at(p.out, t)
 		for o := range p.outs {

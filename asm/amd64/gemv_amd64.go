@@ -16,16 +16,17 @@ func GemvAVX512VNNI(y unsafe.Pointer, w, x *int8, start *int32, scale, add *floa
 //go:noescape
 func GemvBackAVX512VNNI(y unsafe.Pointer, w, x *int8, start *int32, scale, add *float32, groups, panels int)
 
-// Gemv2AVX512VNNI takes two columns of activations and writes two columns, stride bytes apart. Where stride is 0 and scale is not nil, it
-// writes the one column (sum₀*256 + sum₁)*scale + add, rounded after each addition.
+// Gemv2AVX512VNNI takes two columns of activations and writes two columns, stride bytes apart; their add lie addStride bytes apart. Where
+// stride is 0 and scale is not nil, it writes the one column (sum₀*256 + sum₁)*scale + add, rounded after each addition.
 //
 //go:noescape
-func Gemv2AVX512VNNI(y unsafe.Pointer, stride int, w, x *int8, start *int32, scale, add *float32, groups, panels int)
+func Gemv2AVX512VNNI(y unsafe.Pointer, stride int, w, x *int8, start *int32, scale, add *float32, groups, panels, addStride int)
 
-// Gemv4AVX512VNNI takes four columns of activations and writes four columns, stride bytes apart.
+// Gemv4AVX512VNNI takes four columns of activations and writes four columns, stride bytes apart, or with pairs two as Gemv2AVX512VNNI
+// does; their add lie addStride bytes apart. With pairs, scale must not be nil.
 //
 //go:noescape
-func Gemv4AVX512VNNI(y unsafe.Pointer, stride int, w, x *int8, start *int32, scale, add *float32, groups, panels int)
+func Gemv4AVX512VNNI(y unsafe.Pointer, stride int, w, x *int8, start *int32, scale, add *float32, groups, panels, addStride int, pairs bool)
 
 // GemvAVXVNNI is [GemvAVX512VNNI] for processors without AVX-512.
 //
@@ -40,7 +41,7 @@ func GemvBackAVXVNNI(y unsafe.Pointer, w, x *int8, start *int32, scale, add *flo
 // Gemv2AVXVNNI is [Gemv2AVX512VNNI] for processors without AVX-512.
 //
 //go:noescape
-func Gemv2AVXVNNI(y unsafe.Pointer, stride int, w, x *int8, start *int32, scale, add *float32, groups, panels int)
+func Gemv2AVXVNNI(y unsafe.Pointer, stride int, w, x *int8, start *int32, scale, add *float32, groups, panels, addStride int)
 
 // GemvAVX2 is [GemvAVX512VNNI] for processors without VNNI, and needs no start.
 //

@@ -287,8 +287,8 @@ doneBack:
 	VFMADD213PS (i*128+64)(R12), Z17, hi1 \
 	RAW(i, hi0, hi1)
 
-// func Gemv2AVX512VNNI(y unsafe.Pointer, stride int, w, x *int8, start *int32, scale, add *float32, groups, panels int)
-TEXT ·Gemv2AVX512VNNI(SB), NOSPLIT, $0-72
+// func Gemv2AVX512VNNI(y unsafe.Pointer, stride int, w, x *int8, start *int32, scale, add *float32, groups, panels, addStride int)
+TEXT ·Gemv2AVX512VNNI(SB), NOSPLIT, $0-80
 	MOVQ         y+0(FP), DI
 	MOVQ         stride+8(FP), R10
 	MOVQ         w+16(FP), SI
@@ -337,10 +337,13 @@ groups2:
 float2:
 	TESTQ R10, R10
 	JEQ   pair2
+	MOVQ  addStride+72(FP), AX
 	DEQUANTISE(0, Z0, Z1)
 	ADDQ  R10, DI
+	ADDQ  AX, R12
 	DEQUANTISE(0, Z2, Z3)
 	SUBQ  R10, DI
+	SUBQ  AX, R12
 	JMP   next2
 
 pair2:
@@ -377,8 +380,8 @@ done2:
 	VPXORD.BCST (DX)(R9*1), Z31, Z19  \
 	ADDQ        $4, DX
 
-// func Gemv4AVX512VNNI(y unsafe.Pointer, stride int, w, x *int8, start *int32, scale, add *float32, groups, panels int)
-TEXT ·Gemv4AVX512VNNI(SB), NOSPLIT, $0-72
+// func Gemv4AVX512VNNI(y unsafe.Pointer, stride int, w, x *int8, start *int32, scale, add *float32, groups, panels, addStride int, pairs bool)
+TEXT ·Gemv4AVX512VNNI(SB), NOSPLIT, $0-81
 	MOVQ y+0(FP), DI
 	MOVQ stride+8(FP), R10
 	MOVQ w+16(FP), SI
@@ -391,6 +394,8 @@ TEXT ·Gemv4AVX512VNNI(SB), NOSPLIT, $0-72
 	SHLQ $7, R14
 	LEAQ (R13*4), R15
 	LEAQ (R15)(R15*2), R9
+	MOVL $0x43800000, AX
+	VPBROADCASTD AX, Z30
 	CONSTANTS
 
 two4:
@@ -433,21 +438,39 @@ two4Loop:
 	JMP   two4
 
 two4Float:
+	MOVQ addStride+72(FP), AX
+	MOVQ R12, DX
+	CMPB pairs+80(FP), $0
+	JNE  two4Pairs
 	DEQUANTISE(0, Z0, Z1)
 	DEQUANTISE(1, Z8, Z9)
 	ADDQ R10, DI
+	ADDQ AX, R12
 	DEQUANTISE(0, Z2, Z3)
 	DEQUANTISE(1, Z10, Z11)
 	ADDQ R10, DI
+	ADDQ AX, R12
 	DEQUANTISE(0, Z4, Z5)
 	DEQUANTISE(1, Z12, Z13)
 	ADDQ R10, DI
+	ADDQ AX, R12
 	DEQUANTISE(0, Z6, Z7)
 	DEQUANTISE(1, Z14, Z15)
+
+two4Next:
 	LEAQ 256(R8), DI
 	ADDQ $256, R11
-	ADDQ $256, R12
+	LEAQ 256(DX), R12
 	JMP  two4
+
+two4Pairs:
+	DEQUANTISE16(0, Z0, Z1, Z2, Z3)
+	DEQUANTISE16(1, Z8, Z9, Z10, Z11)
+	ADDQ R10, DI
+	ADDQ AX, R12
+	DEQUANTISE16(0, Z4, Z5, Z6, Z7)
+	DEQUANTISE16(1, Z12, Z13, Z14, Z15)
+	JMP  two4Next
 
 one4:
 	TESTQ CX, CX
@@ -475,13 +498,27 @@ one4Loop:
 	RET
 
 one4Float:
+	MOVQ addStride+72(FP), AX
+	CMPB pairs+80(FP), $0
+	JNE  one4Pairs
 	DEQUANTISE(0, Z0, Z1)
 	ADDQ R10, DI
+	ADDQ AX, R12
 	DEQUANTISE(0, Z2, Z3)
 	ADDQ R10, DI
+	ADDQ AX, R12
 	DEQUANTISE(0, Z4, Z5)
 	ADDQ R10, DI
+	ADDQ AX, R12
 	DEQUANTISE(0, Z6, Z7)
+	VZEROUPPER
+	RET
+
+one4Pairs:
+	DEQUANTISE16(0, Z0, Z1, Z2, Z3)
+	ADDQ R10, DI
+	ADDQ AX, R12
+	DEQUANTISE16(0, Z4, Z5, Z6, Z7)
 
 done4:
 	VZEROUPPER

@@ -200,8 +200,8 @@ doneBack:
 	VFMADD213PS off(R12), tmp, hi \
 	VMOVUPS     hi, off(DI)
 
-// func Gemv2AVXVNNI(y unsafe.Pointer, stride int, w, x *int8, start *int32, scale, add *float32, groups, panels int)
-TEXT ·Gemv2AVXVNNI(SB), NOSPLIT, $0-72
+// func Gemv2AVXVNNI(y unsafe.Pointer, stride int, w, x *int8, start *int32, scale, add *float32, groups, panels, addStride int)
+TEXT ·Gemv2AVXVNNI(SB), NOSPLIT, $0-80
 	MOVQ         y+0(FP), DI
 	MOVQ         stride+8(FP), R10
 	MOVQ         w+16(FP), SI
@@ -271,10 +271,13 @@ loop2:
 float2:
 	TESTQ R10, R10
 	JEQ   pair2
+	MOVQ  addStride+72(FP), AX
 	DEQUANTISE(0, Y0, Y1, Y2, Y3)
 	ADDQ  R10, DI
+	ADDQ  AX, R12
 	DEQUANTISE(0, Y4, Y5, Y6, Y7)
 	SUBQ  R10, DI
+	SUBQ  AX, R12
 	JMP   next2
 
 pair2:

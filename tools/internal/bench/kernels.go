@@ -138,7 +138,7 @@ func gemvF32(rng *rand.Rand, rows, cols int) *kernelCase {
 		Ops: 2 * float64(rows) * float64(cols)}}
 	k.job = &job{run: func(calls int) {
 		for range calls {
-			m.MulAdd(y, add, x, cols, 1)
+			m.MulAdd(y, add, 0, x, cols, 1)
 		}
 	}}
 	k.limits = func(p *prober, tier string) []bound {
