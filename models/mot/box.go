@@ -17,12 +17,15 @@ func half(v float64) float64 { return float64(v / 2) }
 func (b Box) Left() float64 { return b.X - half(b.W) }
 func (b Box) Top() float64  { return b.Y - half(b.H) }
 
-// maxPixel bounds coordinates, so that no sum of products overflows or loses all its digits.
-const maxPixel = 1 << 24
+// maxPixel and minSize bound boxes, so that no product overflows, vanishes or loses all its digits.
+const (
+	maxPixel = 1 << 24
+	minSize  = 1.0 / 1024
+)
 
 func (b Box) valid() bool {
 	within := func(v float64) bool { return v >= -maxPixel && v <= maxPixel }
-	return within(b.X) && within(b.Y) && b.W > 0 && b.W <= maxPixel && b.H > 0 && b.H <= maxPixel
+	return within(b.X) && within(b.Y) && b.W >= minSize && b.W <= maxPixel && b.H >= minSize && b.H <= maxPixel
 }
 
 // intersection is the area that two boxes share.

@@ -111,8 +111,10 @@ func (l *learnt) replay(ts []target, slots []int) error {
 		}
 	}
 	for _, i := range slots {
-		ts[i].pred = l.state[i].held.plus(l.state[i].delta)
-		ts[i].dead = ts[i].dead || !ts[i].pred.valid()
+		t := &ts[i]
+		if t.pred = l.state[i].held.plus(l.state[i].delta); !t.pred.valid() {
+			t.dead, t.pred = true, t.z
+		}
 	}
 	return nil
 }
@@ -133,9 +135,14 @@ func (l *learnt) row(i int) []float32 {
 	return l.xs[n:]
 }
 
-// observe writes the inputs that do not depend on other targets, and makes the prediction what the network corrects.
+// observe writes the inputs that do not depend on other targets, and makes the prediction what the network corrects. A target whose prediction has
+// become no box ends.
 func (l *learnt) observe(x []float32, i int, t *target, pred, z Box, seen bool) {
 	s := &l.state[i]
+	if !pred.valid() {
+		t.dead = true
+		pred = z
+	}
 	if seen {
 		for k, v := range z.minus(pred) {
 			x[k] = float32(limit(v, maxShift))

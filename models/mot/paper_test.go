@@ -1,6 +1,7 @@
 package mot
 
 import (
+	"math/rand/v2"
 	"strconv"
 	"testing"
 
@@ -126,4 +127,12 @@ func TestAssociationNet(t *testing.T) {
 			}
 		}
 	}
+}
+
+// randomPaper is a network of one dense layer with random weights, of the inputs and outputs of the paper's.
+func randomPaper(t testing.TB) *runtime.Model {
+	r := rand.New(rand.NewPCG(15, 16))
+	g := &quant.Graph{Values: []format.Value{{Width: paperInputs, PerStep: true}, {Width: paperOutputs, PerStep: true}}, Output: 1}
+	g.Ops = []quant.Op{{Kind: format.Dense, Name: "out", In: []format.Ref{whole(g, 0)}, Out: whole(g, 1), W: randomVector(r, paperInputs*paperOutputs, 0.5)}}
+	return modelOf(t, g, quant.Options{Scheme: format.W8A16, Range: 2})
 }

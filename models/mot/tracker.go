@@ -116,7 +116,7 @@ func (t *Tracker) check(found []Detection) error {
 	}
 	for i := range found {
 		if d := &found[i]; !d.valid() {
-			return &DetectionError{i, fmt.Sprintf("a box at %v, %v of %v by %v pixels: want a size above 0 and numbers within ±%d", d.X, d.Y, d.W, d.H, maxPixel)}
+			return &DetectionError{i, fmt.Sprintf("a box at %v, %v of %v by %v pixels: want sizes of %v or more, and numbers within ±%d", d.X, d.Y, d.W, d.H, minSize, maxPixel)}
 		} else if !(math.Abs(d.Score) <= math.MaxFloat32) {
 			return &DetectionError{i, fmt.Sprintf("score %v", d.Score)}
 		}

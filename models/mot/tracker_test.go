@@ -3,8 +3,11 @@ package mot
 import (
 	"errors"
 	"math"
+	"math/rand/v2"
 	"strings"
 	"testing"
+
+	"github.com/recur-go/recur/runtime/format"
 )
 
 func newTracker(t testing.TB, override string) *Tracker {
@@ -213,6 +216,53 @@ func TestUpdateAllocatesNothing(t *testing.T) {
 		}
 		if n := testing.AllocsPerRun(200, step); n != 0 {
 			t.Errorf("%s: %v allocations a frame", override, n)
+		}
+	}
+}
+
+// TestHostile feeds boxes of every size and place, in crowds and alone, with settings that keep what they can.
+func TestHostile(t *testing.T) {
+	net := randomFilter(t, 12, format.W8A16)
+	paper := randomPaper(t)
+	for _, override := range []string{``, second, `{"cost":"logit","replay":true,"max_age":40,"max_sigma":9}`, `{"motion":"gru","cost":"logit","max_sigma":9,"replay":true,"max_age":40,"scene":true}`,
+		`{"motion":"gru","replay":true,"assoc":"lstm","max_age":20}`, `{"motion":"paper"}`, `{"motion":"paper","assoc":"lstm","paper":{"new_ids":true}}`} {
+		c := SORT()
+		c.MaxTargets, c.Width, c.Height = 50, 640, 480
+		if override != "" {
+			if err := c.Override([]byte(override)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		m := Models{Motion: net, Assoc: nearestNet(t, 4, 0.1)}
+		if c.Motion == "paper" {
+			m.Motion = paper
+		}
+		tracker, err := New(c, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := rand.New(rand.NewPCG(41, 42))
+		for frame := range 300 {
+			var found []Detection
+			for range r.IntN(1 + frame%70) {
+				any := func() float64 { return math.Ldexp(r.Float64()+0.01, r.IntN(34)-9) }
+				b := Box{any() - any(), any() - any(), min(max(any(), minSize), maxPixel), min(max(any(), minSize), maxPixel)}
+				if frame%5 > 1 {
+					b = Box{100 + r.Float64()*300, 100 + r.Float64()*200, 20 + r.Float64()*5, 40 + r.Float64()*5}
+				}
+				if b.X, b.Y = min(max(b.X, -maxPixel), maxPixel), min(max(b.Y, -maxPixel), maxPixel); frame%9 != 3 {
+					found = append(found, Detection{b, r.NormFloat64()})
+				}
+			}
+			tracks, err := tracker.Update(found)
+			if err != nil {
+				t.Fatalf("%s: frame %d: %v", override, frame, err)
+			}
+			for i := range tracks {
+				if b := &tracks[i]; !b.valid() || i > 0 && b.ID <= tracks[i-1].ID || b.ID < 1 || len(tracks) > c.MaxTargets {
+					t.Fatalf("%s: frame %d: %v", override, frame, tracks)
+				}
+			}
 		}
 	}
 }

@@ -24,6 +24,7 @@ const usage = `mot follows objects from frame to frame by the boxes that a detec
   mot -in det.txt -out tracks.txt         a file in MOT format: frame,id,left,top,width,height,score
   detector | mot -in - -image 1920x1080   a live stream; the tracks of a frame come out when the next frame begins,
                                           or at once after a blank line
+  mot -in det.txt -draw tracks.html       a page that plays the tracks; or a .gif
   detector | mot -in - -json              JSON out; lines of JSON in are recognised, an object a frame, answered at once:
                                           {"frame":1,"detections":[{"box":[10,20,30,60],"score":0.9}]}
 
@@ -56,6 +57,9 @@ type options struct {
 	json          bool
 	image         string
 	width, height float64
+	fps           float64
+	draw          string
+	drawing       *drawing
 }
 
 // settings are those given by -set.
@@ -104,6 +108,8 @@ func parse(args []string, stdout, stderr io.Writer) (o options, err error) {
 	fs.BoolVar(&o.showConfig, "show-config", false, "print all settings as JSON, and end")
 	fs.BoolVar(&o.json, "json", false, "write JSON, an object a frame")
 	fs.StringVar(&o.image, "image", "", "size of the image in pixels, `WxH`")
+	fs.StringVar(&o.draw, "draw", "", "draw the tracks into `FILE`, a .gif, or an .html that plays in a browser")
+	fs.Float64Var(&o.fps, "fps", 25, "frames a second of the drawing")
 	err = fs.Parse(args)
 	if err == nil {
 		err = o.check(fs.Args())
@@ -123,6 +129,14 @@ func parse(args []string, stdout, stderr io.Writer) (o options, err error) {
 func (o *options) check(args []string) error {
 	if len(args) > 0 {
 		return fmt.Errorf("unexpected argument %q: name a file with -in", args[0])
+	}
+	if !(o.fps >= 1 && o.fps <= 1000) {
+		return fmt.Errorf("-fps %v: want 1 to 1000", o.fps)
+	}
+	if o.draw != "" {
+		if err := checkDrawing(o.draw); err != nil {
+			return err
+		}
 	}
 	if o.image != "" {
 		if n, err := fmt.Sscanf(o.image+";", "%fx%f;", &o.width, &o.height); n != 2 || err != nil || !(o.width > 0 && o.height > 0) {
@@ -204,6 +218,9 @@ func (o *options) run(stdin io.Reader, stdout, stderr io.Writer) error {
 	if o.in == "" && c.Width == 0 && c.Height == 0 {
 		c.Width, c.Height = demo.Width, demo.Height
 	}
+	if o.draw != "" {
+		o.drawing = &drawing{path: o.draw, width: c.Width, height: c.Height, fps: o.fps}
+	}
 	tracker, err := mot.New(c, models)
 	if err != nil {
 		return err
@@ -230,10 +247,11 @@ func (o *options) open(tracker *mot.Tracker, stdin io.Reader, stdout, stderr io.
 		in, name = f, o.in
 	}
 	follow := func(w io.Writer) error {
+		sink := &sink{tracker: tracker, out: printer{w: w, json: o.json}, drawing: o.drawing}
 		if o.in == "" {
-			return o.play(tracker, w, stderr)
+			return play(sink, stderr)
 		}
-		return o.follow(tracker, newReader(in, name), w, stderr)
+		return follow(sink, newReader(in, name), stderr)
 	}
 	if o.out == "-" {
 		return follow(stdout)
@@ -267,10 +285,8 @@ func (o *options) writeDemo(stdout io.Writer) error {
 }
 
 // play follows the people of the demo scene, and scores it.
-func (o *options) play(t *mot.Tracker, w, stderr io.Writer) error {
+func play(s *sink, stderr io.Writer) error {
 	fmt.Fprintln(stderr, "mot: a synthetic scene; mot -h lists other input")
-	out := &printer{w: w, json: o.json}
-	var sum summary
 	score := newScorer()
 	scene := demo.New(demo.Seed)
 	for {
@@ -278,7 +294,7 @@ func (o *options) play(t *mot.Tracker, w, stderr io.Writer) error {
 		if !ok {
 			break
 		}
-		tracks, err := sum.update(t, sum.frames+1, found, out)
+		tracks, err := s.update(s.frames+1, found)
 		if err != nil {
 			return err
 		}
@@ -286,8 +302,7 @@ func (o *options) play(t *mot.Tracker, w, stderr io.Writer) error {
 	}
 	result := score.close()
 	result.print(stderr)
-	sum.print(stderr)
-	return nil
+	return s.close(stderr)
 }
 
 // replace writes a file as a whole: whoever reads it sees the old one or the new one.
@@ -307,9 +322,7 @@ func replace(path string, write func(io.Writer) error) error {
 }
 
 // follow tracks every frame, those without a line too.
-func (o *options) follow(t *mot.Tracker, in *reader, w, stderr io.Writer) error {
-	out := &printer{w: w, json: o.json}
-	var sum summary
+func follow(s *sink, in *reader, stderr io.Writer) error {
 	last := 0
 	for {
 		frame, found, err := in.next()
@@ -320,31 +333,34 @@ func (o *options) follow(t *mot.Tracker, in *reader, w, stderr io.Writer) error 
 			return err
 		}
 		for ; last+1 < frame; last++ {
-			if _, err := sum.update(t, last+1, nil, out); err != nil {
+			if _, err := s.update(last+1, nil); err != nil {
 				return err
 			}
 		}
-		if _, err := sum.update(t, frame, found, out); err != nil {
+		if _, err := s.update(frame, found); err != nil {
 			return fmt.Errorf("%s: frame %d: %w", in.name, frame, err)
 		}
 		last = frame
 	}
-	if sum.frames == 0 {
+	if s.frames == 0 {
 		return fmt.Errorf("%s: no detections", in.name)
 	}
-	sum.print(stderr)
-	return nil
+	return s.close(stderr)
 }
 
-// summary counts what was done and how long the tracker took.
-type summary struct {
+// sink takes frames, and counts what was done and how long the tracker took.
+type sink struct {
+	tracker *mot.Tracker
+	out     printer
+	drawing *drawing
+
 	frames, detections, boxes, identities int
 	busy                                  time.Duration
 }
 
-func (s *summary) update(t *mot.Tracker, frame int, found []mot.Detection, out *printer) (tracks []mot.Track, err error) {
+func (s *sink) update(frame int, found []mot.Detection) ([]mot.Track, error) {
 	begin := time.Now()
-	tracks, err = t.Update(found)
+	tracks, err := s.tracker.Update(found)
 	s.busy += time.Since(begin)
 	if err != nil {
 		return nil, err
@@ -355,10 +371,17 @@ func (s *summary) update(t *mot.Tracker, frame int, found []mot.Detection, out *
 	for i := range tracks {
 		s.identities = max(s.identities, tracks[i].ID)
 	}
-	return tracks, out.print(frame, tracks)
+	if s.drawing != nil {
+		s.drawing.add(frame, found, tracks)
+	}
+	return tracks, s.out.print(frame, tracks)
 }
 
-func (s *summary) print(w io.Writer) {
-	fmt.Fprintf(w, "mot: %d frames, %d detections; %d boxes of %d identities; %.0f frames a second\n", s.frames, s.detections, s.boxes, s.identities,
+func (s *sink) close(stderr io.Writer) error {
+	fmt.Fprintf(stderr, "mot: %d frames, %d detections; %d boxes of %d identities; %.0f frames a second\n", s.frames, s.detections, s.boxes, s.identities,
 		float64(s.frames)/max(s.busy, 1).Seconds())
+	if s.drawing == nil {
+		return nil
+	}
+	return s.drawing.write(stderr)
 }
