@@ -43,7 +43,7 @@ func newLearnt(m *runtime.Model, c *Config) (*learnt, error) {
 	if m.InputWidth() != learntInputs || m.OutputWidth() != learntOutputs || !m.PerStep() {
 		return nil, fmt.Errorf("the motion model takes %d values and gives %d: want %d and %d, at each step", m.InputWidth(), m.OutputWidth(), learntInputs, learntOutputs)
 	}
-	net, err := newStreams(m, c.MaxTargets)
+	net, err := m.NewBatch(c.MaxTargets)
 	if err != nil {
 		return nil, err
 	}
@@ -198,7 +198,7 @@ func cover(ts []target, slots []int, i int) (most float64) {
 	return most / float64(p.W*p.H)
 }
 
-// streams are independent states of one network.
+// streams are independent states of one network: a runtime.Batch.
 type streams interface {
 	Step(streams []int, xs, ys []float32) error
 	Reset(i int) error
@@ -206,34 +206,3 @@ type streams interface {
 	Save(i int, dst []byte) error
 	Restore(i int, src []byte) error
 }
-
-type sessions struct {
-	in, out int
-	s       []*runtime.Session
-}
-
-func newStreams(m *runtime.Model, n int) (streams, error) {
-	s := &sessions{in: m.InputWidth(), out: m.OutputWidth()}
-	for range n {
-		s.s = append(s.s, m.NewSession())
-	}
-	return s, nil
-}
-
-func (s *sessions) Step(streams []int, xs, ys []float32) error {
-	for k, i := range streams {
-		if err := s.s[i].Step(xs[k*s.in:][:s.in], ys[k*s.out:][:s.out]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (s *sessions) Reset(i int) error {
-	s.s[i].Reset()
-	return nil
-}
-
-func (s *sessions) StateSize() int                  { return s.s[0].StateSize() }
-func (s *sessions) Save(i int, dst []byte) error    { return s.s[i].Save(dst) }
-func (s *sessions) Restore(i int, src []byte) error { return s.s[i].Restore(src) }

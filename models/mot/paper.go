@@ -57,7 +57,7 @@ func newPaper(c *Config, m Models) (*paper, error) {
 	if c.Width == 0 || c.Height == 0 {
 		return nil, errors.New("motion paper wants the size of the image")
 	}
-	net, err := newStreams(m.Motion, c.MaxTargets)
+	net, err := m.Motion.NewBatch(c.MaxTargets)
 	if err != nil {
 		return nil, err
 	}
