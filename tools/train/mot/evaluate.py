@@ -1,0 +1,105 @@
+"""Runs a tracker over sequences and measures it with TrackEval.
+
+    python tools/train/mot/evaluate.py --data ../shared/data/mot15 --split test -- out/mot -motion kalman
+    python tools/train/mot/evaluate.py --data ../shared/data/mot15 --split train --json out/kalman.json -- out/mot -motion kalman
+
+What follows -- is the command, to which "-in FILE -out FILE -size 1920x1080 -rate 30" is added, FILE and numbers being the sequence's.
+With {in}, {out}, {width}, {height} or {rate} in it, these are filled in and nothing is added. Splits: train is the five sequences on
+which everything is chosen, test the other six. MOTA, MOTP, IDF1 and HOTA are in percent.
+"""
+import argparse
+import contextlib
+import io
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import trackeval
+
+import data
+
+COLUMNS = [("MOTA", "CLEAR", "MOTA", 100), ("IDF1", "Identity", "IDF1", 100), ("HOTA", "HOTA", "HOTA", 100), ("IDSW", "CLEAR", "IDSW", 1),
+           ("Frag", "CLEAR", "Frag", 1), ("MOTP", "CLEAR", "MOTP", 100), ("FP", "CLEAR", "CLR_FP", 1), ("FN", "CLEAR", "CLR_FN", 1)]
+
+
+class Measure:
+    """TrackEval on folders of results, one FILE.txt a sequence."""
+
+    def __init__(self, root, sequences, hota=True):
+        self.root, self.sequences = Path(root).resolve(), list(sequences)
+        self.lengths = {s.name: s.length for s in sequences}
+        with contextlib.redirect_stdout(io.StringIO()):
+            self.metrics = [trackeval.metrics.CLEAR({"PRINT_CONFIG": False}), trackeval.metrics.Identity({"PRINT_CONFIG": False})]
+            if hota:
+                self.metrics.append(trackeval.metrics.HOTA())
+
+    def __call__(self, folder):
+        """-> {sequence or COMBINED: {column: value}}"""
+        folder = Path(folder).resolve()
+        with contextlib.redirect_stdout(io.StringIO()):
+            source = trackeval.datasets.MotChallenge2DBox({
+                "GT_FOLDER": str(self.root), "GT_LOC_FORMAT": "{gt_folder}/gt/{seq}.txt", "TRACKERS_FOLDER": str(folder.parent),
+                "TRACKERS_TO_EVAL": [folder.name], "TRACKER_SUB_FOLDER": "", "BENCHMARK": "MOT15", "SKIP_SPLIT_FOL": True,
+                "SEQ_INFO": dict(self.lengths), "PRINT_CONFIG": False})
+            each = {m.get_name(): {} for m in self.metrics}
+            for name in self.lengths:
+                scene = source.get_preprocessed_seq_data(source.get_raw_seq_data(folder.name, name), "pedestrian")
+                for m in self.metrics:
+                    each[m.get_name()][name] = m.eval_sequence(scene)
+            for m in self.metrics:
+                each[m.get_name()]["COMBINED"] = m.combine_sequences({k: v for k, v in each[m.get_name()].items()})
+        return {name: {column: scale * float(np.mean(each[family][name][field])) for column, family, field, scale in COLUMNS if family in each}
+                for name in [*self.lengths, "COMBINED"]}
+
+
+def command_for(command, seq, source, target):
+    """The tracker's command line for one sequence."""
+    fields = {"in": source, "out": target, "width": seq.width, "height": seq.height, "rate": f"{seq.rate:g}"}
+    if not any("{" + k + "}" in part for k in fields for part in command):
+        command = [*command, "-in", "{in}", "-out", "{out}", "-size", "{width}x{height}", "-rate", "{rate}"]
+    for k, v in fields.items():
+        command = [part.replace("{" + k + "}", str(v)) for part in command]
+    return command
+
+
+def run(command, seq, source, target):
+    line = command_for(command, seq, source, target)
+    done = subprocess.run(line, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(line)}: {done.stderr.strip()}")
+
+
+def table(results):
+    names = [c for c, *_ in COLUMNS if c in next(iter(results.values()))]
+    rows = [["sequence", *names]]
+    for name, r in results.items():
+        rows.append([name, *(f"{r[c]:.0f}" if c in ("IDSW", "Frag", "FP", "FN") else f"{r[c]:.2f}" for c in names)])
+    return "\n".join("| " + " | ".join(v.ljust(16) if k == 0 else v.rjust(6) for k, v in enumerate(r)) + " |" for r in rows)
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument("--data", type=Path, required=True, help="folder with gt, det_frcnn and seqinfo")
+    ap.add_argument("--split", choices=["train", "test"], default="train")
+    ap.add_argument("--detections", default="det_frcnn", help="folder of detections within the data")
+    ap.add_argument("--json", type=Path, help="also write the numbers to this file")
+    ap.add_argument("--keep", type=Path, help="write the tracker's results to this folder")
+    ap.add_argument("command", nargs="+", help="after --: the tracker's command")
+    args = ap.parse_args()
+    sequences = [data.Sequence(args.data, name, args.detections) for name in (data.TRAIN if args.split == "train" else data.TEST)]
+    with tempfile.TemporaryDirectory() as tmp:
+        folder = args.keep or Path(tmp) / "results"
+        folder.mkdir(parents=True, exist_ok=True)
+        for seq in sequences:
+            run(args.command, seq, args.data / args.detections / f"{seq.name}.txt", folder / f"{seq.name}.txt")
+        results = Measure(args.data, sequences)(folder)
+    print(table(results))
+    if args.json:
+        args.json.write_text(json.dumps({"command": args.command, "split": args.split, "results": results}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
