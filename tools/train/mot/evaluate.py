@@ -3,8 +3,8 @@
     python tools/train/mot/evaluate.py --data ../shared/data/mot15 --split test -- out/mot -motion kalman
     python tools/train/mot/evaluate.py --data ../shared/data/mot15 --split train --json out/kalman.json -- out/mot -motion kalman
 
-What follows -- is the command, to which "-in FILE -out FILE -size 1920x1080 -rate 30" is added, FILE and numbers being the sequence's.
-With {in}, {out}, {width}, {height} or {rate} in it, these are filled in and nothing is added. Splits: train is the five sequences on
+What follows -- is the command, to which "-in FILE -out FILE -image 1920x1080" is added, with the sequence's files and size.
+With {in} in it, {in}, {out}, {width}, {height} and {rate} are filled in and nothing is added. {name} is filled in always. Splits: train is the five sequences on
 which everything is chosen, test the other six. MOTA, MOTP, IDF1 and HOTA are in percent.
 """
 import argparse
@@ -57,9 +57,9 @@ class Measure:
 
 def command_for(command, seq, source, target):
     """The tracker's command line for one sequence."""
-    fields = {"in": source, "out": target, "width": seq.width, "height": seq.height, "rate": f"{seq.rate:g}"}
-    if not any("{" + k + "}" in part for k in fields for part in command):
-        command = [*command, "-in", "{in}", "-out", "{out}", "-size", "{width}x{height}", "-rate", "{rate}"]
+    fields = {"in": source, "out": target, "width": seq.width, "height": seq.height, "rate": f"{seq.rate:g}", "name": seq.name}
+    if not any("{in}" in part for part in command):
+        command = [*command, "-in", "{in}", "-out", "{out}", "-image", "{width}x{height}"]
     for k, v in fields.items():
         command = [part.replace("{" + k + "}", str(v)) for part in command]
     return command
