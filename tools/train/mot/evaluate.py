@@ -51,8 +51,43 @@ class Measure:
                     each[m.get_name()][name] = m.eval_sequence(scene)
             for m in self.metrics:
                 each[m.get_name()]["COMBINED"] = m.combine_sequences({k: v for k, v in each[m.get_name()].items()})
+        return self._figures(each)
+
+    def _figures(self, each):
         return {name: {column: scale * float(np.mean(each[family][name][field])) for column, family, field, scale in COLUMNS if family in each}
                 for name in [*self.lengths, "COMBINED"]}
+
+    def quick(self, results):
+        """The same from {sequence: rows frame, id, cx, cy, w, h}: TrackEval's measures without its reading and checking, which take most of the time."""
+        each = {m.get_name(): {} for m in self.metrics}
+        for seq in self.sequences:
+            scene = quick_scene(seq, results[seq.name])
+            for m in self.metrics:
+                each[m.get_name()][seq.name] = m.eval_sequence(scene)
+        for m in self.metrics:
+            each[m.get_name()]["COMBINED"] = m.combine_sequences(dict(each[m.get_name()]))
+        return self._figures(each)
+
+
+def quick_scene(seq, rows):
+    """What TrackEval's measures take."""
+    out = {"num_timesteps": seq.length, "seq": seq.name}
+    split = {}
+    for who, boxes in (("gt", seq.gt), ("tracker", rows)):
+        boxes = boxes[np.argsort(boxes[:, 0], kind="stable")]
+        known, ids = np.unique(boxes[:, 1], return_inverse=True)
+        cuts = np.searchsorted(boxes[:, 0], np.arange(2, seq.length + 1))
+        split[who] = np.split(boxes[:, 2:6], cuts)
+        out[f"{who}_ids"] = np.split(ids.astype(int), cuts)
+        out[f"num_{who}_ids"], out[f"num_{who}_dets"] = len(known), len(boxes)
+    out["similarity_scores"] = [data.iou(g, t) for g, t in zip(split["gt"], split["tracker"])]
+    return out
+
+
+def read_rows(path):
+    """rows frame, id, cx, cy, w, h of a file of results"""
+    rows = np.fromstring(Path(path).read_text().replace("\n", ","), sep=",").reshape(-1, 10)
+    return np.column_stack([rows[:, :2], data.centred(rows[:, 2:6])])
 
 
 def command_for(command, seq, source, target):

@@ -170,11 +170,11 @@ def train(sequences, steps, seed, hidden, lr=4e-3, scenes_each=24, length=44, re
 
 
 def save(net, path, **about):
-    torch.save({"state": net.state_dict(), "hidden": net.hidden, "features": FEATURES, "torch": torch.__version__, **about}, path)
+    torch.save({"state": net.state_dict(), "hidden": net.hidden, "features": FEATURES, "torch": str(torch.__version__), **about}, path)
 
 
 def load(path):
-    kept = torch.load(path, weights_only=True)
+    kept = torch.load(path)
     net = Filter(kept["hidden"])
     net.load_state_dict(kept["state"])
     return net.eval()

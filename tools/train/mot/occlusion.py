@@ -49,11 +49,9 @@ def hide(seq, rng):
 
 def read_results(path):
     """frame -> (ids, boxes)"""
-    rows = np.loadtxt(path, delimiter=",", ndmin=2)
-    if not rows.size:
-        return {}
-    box = data.centred(rows[:, 2:6])
-    return {int(f): (rows[rows[:, 0] == f, 1].astype(int), box[rows[:, 0] == f]) for f in np.unique(rows[:, 0])}
+    rows = evaluate.read_rows(path)
+    frames, first = np.unique(rows[:, 0].astype(int), return_index=True)
+    return {int(f): (part[:, 1].astype(int), part[:, 2:6]) for f, part in zip(frames, np.split(rows, first[1:]))}
 
 
 def identity(results, truth, frame):

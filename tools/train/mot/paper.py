@@ -152,7 +152,7 @@ def train_association(stats, steps, seed, size, hidden, layers, n, lr):
 
 
 def load(path):
-    kept = torch.load(path, weights_only=True)
+    kept = torch.load(path)
     net = Motion(kept["hidden"]) if kept["net"] == "motion" else Association(hidden=kept["hidden"])
     net.load_state_dict(kept["state"])
     return net.eval()
@@ -174,7 +174,7 @@ def main():
         net = train_motion(stats, args.steps or 20000, args.seed, 48, 20, 3e-4)
     else:
         net = train_association(stats, args.steps or 8000, args.seed, 64, args.hidden, 2, 20, 2e-3)
-    torch.save({"state": net.state_dict(), "net": args.net, "hidden": net.hidden, "torch": torch.__version__, "seed": args.seed}, args.out / "model.pt")
+    torch.save({"state": net.state_dict(), "net": args.net, "hidden": net.hidden, "torch": str(torch.__version__), "seed": args.seed}, args.out / "model.pt")
 
 
 if __name__ == "__main__":

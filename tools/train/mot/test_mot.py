@@ -103,6 +103,20 @@ class Measures(Made):
         self.assertAlmostEqual(r["MOTA"], 100 * (1 - 1 / len(self.seq.gt)))
         self.assertLess(r["IDF1"], 90)
 
+    def test_quick_is_the_same(self):
+        def change(r):
+            if r[0] % 7 == 0:
+                r[1] += 5
+            r[2] += r[0] % 13
+            return r
+
+        slow = self.write(change)
+        rows = evaluate.read_rows(self.root / "results" / "Crossing.txt")
+        quick = evaluate.Measure(self.root, [self.seq]).quick({"Crossing": rows})["COMBINED"]
+        for column, v in slow.items():
+            self.assertAlmostEqual(quick[column], v, places=6)
+        self.assertGreater(slow["IDSW"], 10)
+
     def test_worth(self):
         base = {n: {"MOTA": 50.0, "IDF1": 50.0, "IDSW": 100.0} for n in ("a", "COMBINED")}
         other = lambda **c: {n: v | c for n, v in base.items()}

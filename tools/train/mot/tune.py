@@ -14,7 +14,6 @@ import json
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,6 @@ import data
 import evaluate
 import occlusion
 
-SHARE, SCORE = ("real", 0, 1), ("real", 0.4, 0.99)
 SPACES = {
     "kalman": {
         "min_score": ("real", 0.5, 0.95), "high_score": ("real", 0.5, 0.95), "min_iou": ("real", 0.05, 0.6), "low_stage": ("bool",),
@@ -60,13 +58,12 @@ class Trial:
         with tempfile.TemporaryDirectory() as tmp:
             tmp = Path(tmp)
             (tmp / "settings.json").write_text(json.dumps(settings))
-            (tmp / "results").mkdir()
             command = [*self.command, "-config", str(tmp / "settings.json")]
-            jobs = [(seq, self.root / "det_frcnn" / f"{seq.name}.txt", tmp / "results" / f"{seq.name}.txt") for seq in self.sequences]
+            jobs = [(seq, self.root / "det_frcnn" / f"{seq.name}.txt", tmp / f"{seq.name}.txt") for seq in self.sequences]
             jobs += [(seq, source, tmp / f"hidden{k}.txt") for k, (seq, source, _) in enumerate(self.hidden)]
-            with ThreadPoolExecutor(2) as pool:
-                list(pool.map(lambda job: evaluate.run(command, *job), jobs))
-            figures = self.measure(tmp / "results")
+            for job in jobs:
+                evaluate.run(command, *job)
+            figures = self.measure.quick({seq.name: evaluate.read_rows(tmp / f"{seq.name}.txt") for seq in self.sequences})
             back = [ok for k, (seq, _, gaps) in enumerate(self.hidden)
                     for ok in occlusion.recovered(seq, gaps, occlusion.read_results(tmp / f"hidden{k}.txt"))]
         return figures, 100 * float(np.mean(back)) if back else 0.0
