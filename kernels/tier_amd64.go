@@ -73,14 +73,22 @@ func archTiers() (tiers []*table) {
 }
 
 // callBytes bounds the weights that one call of an assembly routine goes through: the garbage collector cannot stop it half-way.
-const callBytes = 128 << 10
+// sharedBytes does where several calls go through the same weights: a first-level cache keeps them.
+const (
+	callBytes   = 128 << 10
+	sharedBytes = 32 << 10
+)
 
-// panelBlock is how many panels of so many bytes one call takes, at least 1. Routines take up to four at once.
-func panelBlock(bytes int) int {
-	if n := callBytes / bytes; n > 4 {
-		return n &^ 3
+// blockRows is how many rows of so many bytes one call takes, a panel at least. Routines take up to four panels at once.
+func blockRows(bytes int, shared bool) int {
+	n := callBytes / PanelRows / bytes
+	if shared {
+		n = sharedBytes / PanelRows / bytes
 	}
-	return max(1, callBytes/bytes)
+	if n > 4 {
+		n &^= 3
+	}
+	return PanelRows * max(1, n)
 }
 
 const (
@@ -137,13 +145,13 @@ func (p *product) stride() int {
 	return 4 * p.m.PaddedRows()
 }
 
-// block is how many rows one call of an assembly routine takes.
-func (p *product) block() int { return PanelRows * panelBlock(PanelRows*p.m.PaddedCols()) }
+// block is how many rows one call of an assembly routine takes, of which the widest takes so many columns.
+func (p *product) block(columns int) int { return blockRows(p.m.PaddedCols(), p.n > columns) }
 
 // The functions of one block are not inlined: their stack check is where a goroutine in a long product can be stopped.
 
 func (p *product) avx2() {
-	block, rows := p.block(), p.m.PaddedRows()
+	block, rows := p.block(1), p.m.PaddedRows()
 	for r := 0; r < rows; r += block {
 		p.blockAVX2(r, min(block, rows-r))
 	}
@@ -159,7 +167,7 @@ func (p *product) blockAVX2(r, rows int) {
 }
 
 func (p *product) avxVNNI() {
-	block, rows := p.block(), p.m.PaddedRows()
+	block, rows := p.block(2), p.m.PaddedRows()
 	for r := 0; r < rows; r += block {
 		p.blockAVXVNNI(r, min(block, rows-r))
 	}
@@ -182,7 +190,7 @@ func (p *product) blockAVXVNNI(r, rows int) {
 }
 
 func (p *product) avx512VNNI() {
-	block, rows := p.block(), p.m.PaddedRows()
+	block, rows := p.block(4), p.m.PaddedRows()
 	for r := 0; r < rows; r += block {
 		p.blockAVX512VNNI(r, min(block, rows-r))
 	}
@@ -209,7 +217,7 @@ func (p *product) blockAVX512VNNI(r, rows int) {
 }
 
 func (p *product) avxVNNIBack() {
-	block := p.block()
+	block := p.block(1)
 	for end := p.m.PaddedRows(); end > 0; end -= block {
 		rows := min(block, end)
 		p.blockBackAVXVNNI(end-rows, rows)
@@ -224,7 +232,7 @@ func (p *product) blockBackAVXVNNI(r, rows int) {
 }
 
 func (p *product) avx512VNNIBack() {
-	block := p.block()
+	block := p.block(1)
 	for end := p.m.PaddedRows(); end > 0; end -= block {
 		rows := min(block, end)
 		p.blockBackAVX512VNNI(end-rows, rows)
@@ -335,7 +343,7 @@ func linear16AVX512VNNI(l *LinearI8, q []int8, y, add []float32, addStride int, 
 
 func mulAddF32AVX2(m *MatrixF32, y, add []float32, addStride int, x []float32, stride, n int) {
 	rows, cols := m.PaddedRows(), m.Cols
-	block := PanelRows * panelBlock(PanelRows*4*cols)
+	block := blockRows(4*cols, n > 1)
 	for r := 0; r < rows; r += block {
 		mulAddBlockAVX2(m, y, add, addStride, x, stride, n, r, min(block, rows-r))
 	}
@@ -351,7 +359,7 @@ func mulAddBlockAVX2(m *MatrixF32, y, add []float32, addStride int, x []float32,
 
 func mulAddF32AVX512(m *MatrixF32, y, add []float32, addStride int, x []float32, stride, n int) {
 	rows, cols := m.PaddedRows(), m.Cols
-	block := PanelRows * panelBlock(PanelRows*4*cols)
+	block := blockRows(4*cols, n > 1)
 	for r := 0; r < rows; r += block {
 		mulAddBlockAVX512(m, y, add, addStride, x, stride, n, r, min(block, rows-r))
 	}

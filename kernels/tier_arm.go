@@ -38,11 +38,19 @@ func archTiers() []*table {
 }
 
 // callBytes bounds the weights that one call of an assembly routine goes through: the garbage collector cannot stop it half-way. A
-// Cortex-A7 takes about 30 µs.
-const callBytes = 64 << 10
+// Cortex-A7 takes about 30 µs. sharedBytes does where several calls go through the same weights: a first-level cache keeps them.
+const (
+	callBytes   = 64 << 10
+	sharedBytes = 16 << 10
+)
 
 // blockRows is how many rows of so many bytes one call takes: panels, at least one.
-func blockRows(bytes int) int { return PanelRows * max(1, callBytes/PanelRows/bytes) }
+func blockRows(bytes int, shared bool) int {
+	if shared {
+		return PanelRows * max(1, sharedBytes/PanelRows/bytes)
+	}
+	return PanelRows * max(1, callBytes/PanelRows/bytes)
+}
 
 // A product is the work of mulI8; or with scale and add, for one column or for pairs of columns that make one, that of mulI8 and
 // dequantise or dequantiseI16: y are then float32.
@@ -56,7 +64,7 @@ type product struct {
 }
 
 func (p *product) run() {
-	rows, block := p.m.PaddedRows(), blockRows(p.m.PaddedCols())
+	rows, block := p.m.PaddedRows(), blockRows(p.m.PaddedCols(), p.n > 2)
 	for r := 0; r < rows; r += block {
 		p.block(r, min(block, rows-r))
 	}
@@ -132,7 +140,7 @@ func linear16NEON(l *LinearI8, q []int8, y, add []float32, addStride int, x []fl
 }
 
 func mulAddF32NEON(m *MatrixF32, y, add []float32, addStride int, x []float32, stride, n int) {
-	rows, block := m.PaddedRows(), blockRows(4*m.Cols)
+	rows, block := m.PaddedRows(), blockRows(4*m.Cols, n > 1)
 	for r := 0; r < rows; r += block {
 		mulAddBlockNEON(m, y, add, addStride, x, stride, n, r, min(block, rows-r))
 	}

@@ -86,6 +86,68 @@ func BenchmarkCell(b *testing.B) {
 	}
 }
 
+// BenchmarkBatch compares a session with batches, which take turns: in nanoseconds a step of one stream, the fastest of many calls.
+func BenchmarkBatch(b *testing.B) {
+	r := random{rand.New(rand.NewPCG(1, 23))}
+	for _, kind := range []format.Kind{format.LSTM, format.GRU} {
+		for _, size := range [][2]int{{13, 64}, {64, 256}, {256, 512}} {
+			in, hidden := size[0], size[1]
+			g := &quant.Graph{Input: format.Input{Rate: 50, Channels: channels(in)}, Output: 1,
+				Values: []format.Value{{Width: in, PerStep: true}, {Width: hidden, PerStep: true}}}
+			g.Ops = append(g.Ops, r.cellOp(kind, 0, format.Ref{Width: in}, format.Ref{Value: 1, Width: hidden}))
+			x := r.vector(64*in, 1)
+			for _, scheme := range []format.Scheme{format.W8A8, format.W8A16} {
+				m := build(b, g, quant.Options{Scheme: scheme, Calib: [][]float32{x}})
+				b.Run(fmt.Sprintf("%v/%d-%d/%v", kind, in, hidden, scheme), func(b *testing.B) {
+					benchTiers(b, func(b *testing.B) { batches(b, m, x) })
+				})
+			}
+		}
+	}
+}
+
+func batches(b *testing.B, m *runtime.Model, x []float32) {
+	type contest struct {
+		name    string
+		streams int
+		step    func() error
+		best    time.Duration
+	}
+	y := make([]float32, 64*m.OutputWidth())
+	in, out := m.InputWidth(), m.OutputWidth()
+	session := m.NewSession()
+	cases := []contest{{name: "session", streams: 1, step: func() error { return session.Step(x[:in], y[:out]) }}}
+	for _, n := range []int{1, 4, 16, 20, 64} {
+		batch, err := m.NewBatch(n)
+		if err != nil {
+			b.Fatal(err)
+		}
+		streams := rand.New(rand.NewPCG(1, 24)).Perm(n)
+		cases = append(cases, contest{name: fmt.Sprintf("batch%d", n), streams: n,
+			step: func() error { return batch.Step(streams, x[:n*in], y[:n*out]) }})
+	}
+	b.ResetTimer()
+	for range b.N {
+		for i := range cases {
+			c := &cases[i]
+			calls := 1 + 64/c.streams
+			c.step()
+			start := time.Now()
+			for range calls {
+				if err := c.step(); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if d := time.Since(start) / time.Duration(calls); c.best == 0 || d < c.best {
+				c.best = d
+			}
+		}
+	}
+	for _, c := range cases {
+		b.ReportMetric(float64(c.best)/float64(c.streams), c.name+"-ns")
+	}
+}
+
 // BenchmarkTwoWay is a two-way LSTM with softmax over 60 steps.
 func BenchmarkTwoWay(b *testing.B) {
 	r := random{rand.New(rand.NewPCG(1, 21))}
