@@ -15,7 +15,7 @@ type cell struct {
 	w, u   linear
 	un     linear // GRU with FlagResetBefore
 	bias   []float32
-	biasH  []float32 // zeros where there is none
+	biasH  []float32 // of a GRU; zeros where it has none
 	peep   []float32
 	h0, c0 []float32
 	blocks int // time steps side by side in its input; 0 if they are those of the session
@@ -39,9 +39,10 @@ func newCell(b *builder, op *format.Op) (*cell, error) {
 		}
 	}
 	c.bias = b.padded(op, format.RoleBias)
-	c.biasH = aligned[float32](c.u.rows)
 	if f.Arg(op, format.RoleBiasH) != nil {
 		c.biasH = b.padded(op, format.RoleBiasH)
+	} else if op.Kind == format.GRU {
+		c.biasH = b.zeros(c.u.rows)
 	}
 	if b := f.Arg(op, format.RolePeep); b != nil {
 		c.peep = b.F32

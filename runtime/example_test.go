@@ -30,3 +30,39 @@ func ExampleSession_Step() {
 	fmt.Println(m.File().Labels[best])
 	// Output: none
 }
+
+// A batch follows many streams. Those that have news step together; the others wait.
+func ExampleBatch_Step() {
+	m, err := runtime.Open("../models/gesture/stream.recur")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer m.Close()
+	b, err := m.NewBatch(3)
+	if err != nil {
+		log.Fatal(err)
+	}
+	in, out := m.InputWidth(), m.OutputWidth()
+	xs, ys := make([]float32, 3*in), make([]float32, 3*out)
+	for step := range 100 {
+		streams := []int{0, 1, 2}
+		if step%2 == 1 {
+			streams = []int{2, 0} // row 0 is of stream 2
+		}
+		n := len(streams)
+		if err := b.Step(streams, xs[:n*in], ys[:n*out]); err != nil {
+			log.Fatal(err)
+		}
+	}
+	if err := b.Reset(1); err != nil { // for the next that comes
+		log.Fatal(err)
+	}
+	best := 0
+	for i, p := range ys[:out] {
+		if p > ys[best] {
+			best = i
+		}
+	}
+	fmt.Println("stream 2:", m.File().Labels[best])
+	// Output: stream 2: none
+}

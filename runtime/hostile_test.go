@@ -124,6 +124,25 @@ func tryHostile(t testing.TB, b []byte) {
 	if err := s.Run(x, y); err != nil {
 		t.Fatalf("a valid model does not run: %v", err)
 	}
+	checkFinite(t, y)
+
+	before = allocated()
+	batch, err := m.NewBatch(2)
+	if n := allocated() - before; n > hostileBytes+1<<16 {
+		t.Fatalf("a batch allocated %d bytes", n)
+	}
+	if err != nil { // it is two-way, or larger than a session
+		return
+	}
+	y = make([]float32, 2*m.OutputWidth())
+	if err := batch.Step([]int{1, 0}, x[:2*m.InputWidth()], y); err != nil {
+		t.Fatalf("a valid model does not run in a batch: %v", err)
+	}
+	checkFinite(t, y)
+}
+
+func checkFinite(t testing.TB, y []float32) {
+	t.Helper()
 	for i, v := range y {
 		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
 			t.Fatalf("output %d of a valid model is %v", i, v)

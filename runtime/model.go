@@ -1,5 +1,6 @@
 // Package runtime runs recurrent networks from .recur files: a Model is a validated file, shared and immutable; a Session is one
-// stream of time steps through it. Stepping allocates nothing. docs/numerics.md states why every platform gives the same bits.
+// stream of time steps through it; a Batch is several, which go through the weights together and come to the same bits. Stepping allocates
+// nothing. docs/numerics.md states why every platform gives the same bits.
 package runtime
 
 import (
@@ -154,6 +155,15 @@ type builder struct {
 	matrices map[*format.Blob]kernels.MatrixI8
 	vectors  map[*format.Blob][]float32 // padded
 	runs     map[*format.Blob][]run
+	nothing  []float32 // as many zeros as have been asked for
+}
+
+// zeros are shared, like all that operations do not write.
+func (b *builder) zeros(n int) []float32 {
+	if n > len(b.nothing) {
+		b.nothing = aligned[float32](n)
+	}
+	return b.nothing[:n]
 }
 
 func build(f *format.File) (*Model, error) {

@@ -382,19 +382,19 @@ done2:
 
 // func Gemv4AVX512VNNI(y unsafe.Pointer, stride int, w, x *int8, start *int32, scale, add *float32, groups, panels, addStride int, pairs bool)
 TEXT ·Gemv4AVX512VNNI(SB), NOSPLIT, $0-81
-	MOVQ y+0(FP), DI
-	MOVQ stride+8(FP), R10
-	MOVQ w+16(FP), SI
-	MOVQ start+32(FP), BX
-	MOVQ scale+40(FP), R11
-	MOVQ add+48(FP), R12
-	MOVQ groups+56(FP), R13
-	MOVQ panels+64(FP), CX
-	MOVQ R13, R14
-	SHLQ $7, R14
-	LEAQ (R13*4), R15
-	LEAQ (R15)(R15*2), R9
-	MOVL $0x43800000, AX
+	MOVQ         y+0(FP), DI
+	MOVQ         stride+8(FP), R10
+	MOVQ         w+16(FP), SI
+	MOVQ         start+32(FP), BX
+	MOVQ         scale+40(FP), R11
+	MOVQ         add+48(FP), R12
+	MOVQ         groups+56(FP), R13
+	MOVQ         panels+64(FP), CX
+	MOVQ         R13, R14
+	SHLQ         $7, R14
+	LEAQ         (R13*4), R15
+	LEAQ         (R15)(R15*2), R9
+	MOVL         $0x43800000, AX
 	VPBROADCASTD AX, Z30
 	CONSTANTS
 

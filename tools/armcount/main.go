@@ -1,5 +1,5 @@
-// Armcount counts the instructions that a step of a recurrent cell executes on ARM, in qemu, and the cycles that llvm-mca gives the
-// inner loops on several cores. Both are models of a board, and repeat to the instruction.
+// Armcount counts the instructions that a step of a recurrent cell executes on ARM, or of a batch of them (×20), in qemu, and the cycles that
+// llvm-mca gives the inner loops on several cores. Both are models of a board, and repeat to the instruction.
 //
 //	go run ./tools/armcount
 //
@@ -22,6 +22,7 @@ import (
 const steps = 100
 
 var runs = []struct{ arch, qemu, getppid, cpu, tier string }{
+	{"arm64", "qemu-aarch64", "173", "cortex-a53", "neon"},
 	{"arm64", "qemu-aarch64", "173", "cortex-a72", "neon"},
 	{"arm64", "qemu-aarch64", "173", "cortex-a76", "dotprod"},
 	{"arm64", "qemu-aarch64", "173", "cortex-a72", "portable"},

@@ -26,24 +26,33 @@ func main() {
 		kind          format.Kind
 		scheme        format.Scheme
 		input, hidden int
+		streams       int // of a batch; 0 is a session
 	}{
-		{format.LSTM, format.W8A8, 6, 32},
-		{format.LSTM, format.W8A8, 32, 128},
-		{format.LSTM, format.W8A8, 64, 256},
-		{format.LSTM, format.W8A16, 64, 256},
-		{format.GRU, format.W8A8, 6, 32},
-		{format.GRU, format.W8A8, 64, 256},
-		{format.LSTM, format.F32, 6, 32},
+		{format.LSTM, format.W8A8, 6, 32, 0},
+		{format.LSTM, format.W8A8, 32, 128, 0},
+		{format.LSTM, format.W8A8, 64, 256, 0},
+		{format.LSTM, format.W8A16, 64, 256, 0},
+		{format.GRU, format.W8A8, 6, 32, 0},
+		{format.GRU, format.W8A8, 64, 256, 0},
+		{format.LSTM, format.F32, 6, 32, 0},
+		{format.GRU, format.W8A16, 13, 64, 0},
+		{format.GRU, format.W8A16, 13, 64, 20},
+		{format.GRU, format.W8A8, 13, 64, 0},
+		{format.GRU, format.W8A8, 13, 64, 20},
 	} {
-		if err := count(c.kind, c.scheme, c.input, c.hidden); err != nil {
+		if err := count(c.kind, c.scheme, c.input, c.hidden, c.streams); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
-		fmt.Printf("cell %v %d→%d %v\n", c.kind, c.input, c.hidden, c.scheme)
+		name := fmt.Sprintf("%v %d→%d %v", c.kind, c.input, c.hidden, c.scheme)
+		if c.streams > 0 {
+			name += fmt.Sprint(" ×", c.streams)
+		}
+		fmt.Println("cell", name)
 	}
 }
 
-func count(kind format.Kind, scheme format.Scheme, input, hidden int) error {
+func count(kind format.Kind, scheme format.Scheme, input, hidden, streams int) error {
 	rng := rand.New(rand.NewPCG(1, 2))
 	values := func(n int) []float32 {
 		v := make([]float32, n)
@@ -70,18 +79,39 @@ func count(kind format.Kind, scheme format.Scheme, input, hidden int) error {
 	if err != nil {
 		return err
 	}
-	s, x, y := m.NewSession(), values(input), make([]float32, hidden)
+	step, err := stepper(m, streams, values)
+	if err != nil {
+		return err
+	}
 	for range 2 {
-		if err := s.Step(x, y); err != nil {
+		if err := step(); err != nil {
 			return err
 		}
 	}
 	syscall.Getppid()
 	for range steps {
-		if err := s.Step(x, y); err != nil {
+		if err := step(); err != nil {
 			return err
 		}
 	}
 	syscall.Getppid()
 	return nil
+}
+
+func stepper(m *recur.Model, streams int, values func(n int) []float32) (func() error, error) {
+	rows := max(streams, 1)
+	x, y := values(rows*m.InputWidth()), make([]float32, rows*m.OutputWidth())
+	if streams == 0 {
+		s := m.NewSession()
+		return func() error { return s.Step(x, y) }, nil
+	}
+	b, err := m.NewBatch(streams)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]int, streams)
+	for i := range all {
+		all[i] = i
+	}
+	return func() error { return b.Step(all, x, y) }, nil
 }
