@@ -45,3 +45,19 @@ func TestIoU(t *testing.T) {
 		t.Errorf("outside %v, want half", got)
 	}
 }
+
+func BenchmarkExp(b *testing.B) {
+	x, sum := 0.1, 0.0
+	for b.Loop() {
+		sum += exp(x)
+		x = -x
+	}
+}
+
+func BenchmarkLog(b *testing.B) {
+	x, sum := 1.1, 0.0
+	for b.Loop() {
+		sum += log(x)
+		x = 2.1 - x
+	}
+}
