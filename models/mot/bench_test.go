@@ -19,7 +19,7 @@ func crowd(frame int, found []Detection) []Detection {
 			continue
 		}
 		phase := float64(frame)*(0.01+0.0007*float64(i)) + float64(i)
-		found = append(found, Detection{Box{960 + 800*math.Sin(phase), 300 + 25*float64(i), 50 + float64(i), 120 + 3*float64(i)}, 0.7 + 0.01*float64(i)})
+		found = append(found, Detection{Box{960 + 800*math.Sin(phase), 300 + 25*float64(i), 50 + float64(i), 120 + 3*float64(i)}, 0.9 + 0.004*float64(i)})
 	}
 	return found
 }
@@ -40,32 +40,31 @@ func randomAssociation(t testing.TB, size, hidden int) *runtime.Model {
 	return modelOf(t, g, quant.Options{Scheme: format.W8A16, Range: 1})
 }
 
-// BenchmarkUpdate reports frames a second at 20 people. The networks have random weights: what they answer does not change what they cost.
+// BenchmarkUpdate reports frames a second at 20 people. The association network has random weights: what it answers does not change what it costs.
 func BenchmarkUpdate(b *testing.B) {
-	cases := []struct {
-		name   string
-		config Config
-		models Models
-	}{{"kalman", SORT(), Models{}}}
-	for _, hidden := range []int{64, 96, 128} {
-		cases = append(cases, struct {
-			name   string
-			config Config
-			models Models
-		}{fmt.Sprint("gru", hidden), Learnt(), Models{Motion: randomFilter(b, hidden, format.W8A16)}})
+	filter, err := Filter()
+	if err != nil {
+		b.Fatal(err)
 	}
-	lstm := Learnt()
+	learnt, err := ConfigOf(filter)
+	if err != nil {
+		b.Fatal(err)
+	}
+	lstm := learnt
 	lstm.Assoc = "lstm"
-	cases = append(cases, struct {
-		name   string
-		config Config
-		models Models
-	}{"gru96+lstm128", lstm, Models{randomFilter(b, 96, format.W8A16), randomAssociation(b, 20, 128)}})
 	var frames [1000][]Detection
 	for i := range frames {
 		frames[i] = crowd(i, nil)
 	}
-	for _, c := range cases {
+	for _, c := range []struct {
+		name   string
+		config Config
+		models Models
+	}{
+		{"kalman", SORT(), Models{}},
+		{"learnt", learnt, Models{Motion: filter}},
+		{"learnt+lstm", lstm, Models{Motion: filter, Assoc: randomAssociation(b, 20, 128)}},
+	} {
 		b.Run(c.name, func(b *testing.B) {
 			c.config.Width, c.config.Height = 1920, 1080
 			t, err := New(c.config, c.models)

@@ -1,12 +1,40 @@
 package mot
 
 import (
+	_ "embed"
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 
 	"github.com/recur-go/recur/runtime"
 )
+
+//go:embed mot.recur
+var filterFile []byte
+
+// Filter returns the learnt filter that Learnt configurations run, for Models. It is loaded once; MODEL_CARD.md says what it was trained on.
+var Filter = sync.OnceValues(func() (*runtime.Model, error) {
+	m, err := runtime.Load(filterFile)
+	if err != nil {
+		return nil, fmt.Errorf("embedded mot.recur: %w", err)
+	}
+	return m, nil
+})
+
+// NewDefault makes a tracker with the embedded filter and its configuration, for images of a size in pixels, 0 where it is unknown.
+func NewDefault(width, height float64) (*Tracker, error) {
+	m, err := Filter()
+	if err != nil {
+		return nil, err
+	}
+	c, err := ConfigOf(m)
+	if err != nil {
+		return nil, err
+	}
+	c.Width, c.Height = width, height
+	return New(c, Models{Motion: m})
+}
 
 // The metadata of models: a motion model's configuration as JSON of the fields that differ from those of the motion's default, and the factor of
 // the distances that an association model sees.

@@ -3,6 +3,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -98,8 +99,8 @@ func parse(args []string, stdout, stderr io.Writer) (o options, err error) {
 	fs.StringVar(&o.demoDet, "demo-det", "", "write the demo scene's detections to `FILE`, - for standard output, and end")
 	fs.StringVar(&o.out, "out", "-", "write tracks to `FILE`, - for standard output")
 	fs.StringVar(&o.demoTruth, "demo-truth", "", "write the demo scene's true tracks to `FILE`, - for standard output, and end")
-	fs.StringVar(&o.motion, "motion", "", "what predicts: kalman, or what -model is for (gru, paper)")
-	fs.StringVar(&o.model, "model", "", "motion model, a `FILE.recur`")
+	fs.StringVar(&o.motion, "motion", "", "what predicts: gru, kalman, or paper (default: what the model is for)")
+	fs.StringVar(&o.model, "model", "", "motion model, a `FILE.recur` (default: the embedded one)")
 	fs.StringVar(&o.assoc, "assoc", "", "what assigns detections: hungarian, or lstm")
 	fs.StringVar(&o.assocModel, "assoc-model", "", "association model for -assoc lstm, a `FILE.recur`")
 	fs.StringVar(&o.pairs, "pairs", "", "write what the prices of pairs come of to the CSV `FILE`, to fit weights")
@@ -148,18 +149,27 @@ func (o *options) check(args []string) error {
 
 // settle makes the configuration: that of the motion or its model, then the file's, then the flags'.
 func (o *options) settle() (c mot.Config, m mot.Models, err error) {
-	c = mot.SORT()
-	if o.model != "" {
-		if m.Motion, err = runtime.Open(o.model); err != nil {
-			return c, m, err
-		}
-		if c, err = mot.ConfigOf(m.Motion); err != nil {
-			return c, m, fmt.Errorf("%s: %w", o.model, err)
-		}
-	}
 	if o.assocModel != "" {
 		if m.Assoc, err = runtime.Open(o.assocModel); err != nil {
 			return c, m, err
+		}
+	}
+	switch {
+	case o.model != "":
+		m.Motion, err = runtime.Open(o.model)
+	case o.motion == "" || o.motion == "gru":
+		m.Motion, err = mot.Filter()
+	case o.motion == "paper":
+		c = mot.Paper()
+	default:
+		c = mot.SORT()
+	}
+	if err != nil {
+		return c, m, err
+	}
+	if m.Motion != nil {
+		if c, err = mot.ConfigOf(m.Motion); err != nil {
+			return c, m, fmt.Errorf("%s: %w", cmp.Or(o.model, "embedded model"), err)
 		}
 	}
 	return c, m, o.override(&c)

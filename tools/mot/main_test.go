@@ -2,7 +2,10 @@ package main
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -10,6 +13,35 @@ import (
 	"strings"
 	"testing"
 )
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// TestGolden compares what the demo prints with the files that .ci/run compares on emulated boards too.
+func TestGolden(t *testing.T) {
+	for _, c := range []struct {
+		file string
+		args []string
+	}{{"testdata/demo.txt.sha256", nil}, {"testdata/demo.jsonl.sha256", []string{"-json"}}} {
+		status, got, errs := motCommand("", c.args...)
+		if status != 0 || !strings.Contains(errs, "mot: MOTA ") || !strings.Contains(errs, "mot: 500 frames, ") {
+			t.Errorf("%s: status %d, %s", c.file, status, errs)
+		}
+		sum := sha256.Sum256([]byte(got))
+		got = hex.EncodeToString(sum[:]) + "\n"
+		if *update {
+			if err := os.WriteFile(c.file, []byte(got), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(c.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got != string(want) {
+			t.Errorf("%s differs from %s", c.file, got)
+		}
+	}
+}
 
 // motCommand runs a command line.
 func motCommand(stdin string, args ...string) (status int, stdout, stderr string) {
@@ -32,7 +64,7 @@ func rows(frames int) string {
 
 func TestForms(t *testing.T) {
 	text := rows(50)
-	status, want, errs := motCommand(text, "-in", "-")
+	status, want, errs := motCommand(text, "-in", "-", "-motion", "kalman")
 	if status != 0 || strings.Count(want, "\n") < 60 || !strings.Contains(errs, "mot: 50 frames, 90 detections;") {
 		t.Fatalf("status %d, %s\n%s", status, errs, want)
 	}
@@ -40,11 +72,11 @@ func TestForms(t *testing.T) {
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if status, got, errs := motCommand("", "-in", file); status != 0 || got != want {
+	if status, got, errs := motCommand("", "-in", file, "-motion", "kalman"); status != 0 || got != want {
 		t.Errorf("-in FILE: status %d, %s", status, errs)
 	}
 	out := filepath.Join(t.TempDir(), "res.txt")
-	if status, got, errs := motCommand(text, "-in", "-", "-out", out); status != 0 || got != "" {
+	if status, got, errs := motCommand(text, "-in", "-", "-motion", "kalman", "-out", out); status != 0 || got != "" {
 		t.Errorf("-out: status %d, %s, %s", status, errs, got)
 	}
 	if b, err := os.ReadFile(out); err != nil || string(b) != want {
@@ -57,11 +89,11 @@ func TestForms(t *testing.T) {
 		"no last line break": strings.TrimSuffix(text, "\n"),
 		"objects":            objects(t, text),
 	} {
-		if status, got, errs := motCommand(text, "-in", "-"); status != 0 || got != want {
+		if status, got, errs := motCommand(text, "-in", "-", "-motion", "kalman"); status != 0 || got != want {
 			t.Errorf("%s: status %d, %s\n%s", name, status, errs, got)
 		}
 	}
-	if status, got, errs := motCommand(text, "-in", "-", "-json"); status != 0 || fromObjects(t, got) != want {
+	if status, got, errs := motCommand(text, "-in", "-", "-motion", "kalman", "-json"); status != 0 || fromObjects(t, got) != want {
 		t.Errorf("-json: status %d, %s\n%s", status, errs, got)
 	}
 }
@@ -120,7 +152,7 @@ func TestLive(t *testing.T) {
 		in, feed := io.Pipe()
 		out, printed := io.Pipe()
 		done := make(chan int)
-		go func() { done <- run([]string{"-in", "-"}, in, printed, io.Discard) }()
+		go func() { done <- run([]string{"-in", "-", "-motion", "kalman"}, in, printed, io.Discard) }()
 		go io.WriteString(feed, end)
 		b := make([]byte, 200)
 		n, err := out.Read(b)
