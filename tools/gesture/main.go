@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -47,6 +48,8 @@ Something to do:
 With a program built with -tags net (docs/deploy.md):
 
   gesture -sensor iio -mqtt tcp://broker/home/gesture     JSON at an MQTT broker; MQTT_USER and MQTT_PASSWORD are used
+  gesture -web :8080                                      a page with the signal, the network's answers and the events
+  gesture -model my.recur -sensor phone -web :8443 -web-tls    a phone that shows the page is the sensor
 
 Flags:
 `
@@ -106,7 +109,7 @@ func parse(args []string, stdout, stderr io.Writer) (o options, err error) {
 	fs.StringVar(&o.demoCSV, "demo-csv", "", "write the demo recording to `FILE`, - for standard output, and end")
 	fs.BoolVar(&o.json, "json", false, "print JSON, one object a gesture, and one for what is wrong with the sensor")
 	o.sensing.flags(fs)
-	fs.Float64Var(&o.speed, "speed", 0, "play a recording at `FACTOR` times its speed, 0: as fast as it goes")
+	fs.Float64Var(&o.speed, "speed", 0, "play a recording at `FACTOR` times its speed, 0: as fast as it goes, or as it was with -web")
 	fs.StringVar(&o.exec, "exec", "", "run `COMMAND` for each gesture, without a shell; {label}, {confidence}, {start} and {end} are filled in")
 	fs.DurationVar(&o.timeout, "exec-timeout", 5*time.Second, "kill a command after this `TIME`")
 	o.network.flags(fs)
@@ -190,8 +193,14 @@ func (o *options) run(stdin io.Reader, stdout, stderr io.Writer) error {
 	}
 	log := &reporter{w: stderr, json: o.json, stdout: stdout}
 	interrupted := new(atomic.Bool)
-	if log.outlets, err = o.network.start(log.say); err != nil {
-		return err
+	if o.network.used() != "" {
+		facts, err := o.factsOfAnswers(model)
+		if err != nil {
+			return err
+		}
+		if log.outlets, o.sensing.phone, err = o.network.start(o.host, facts, log.say); err != nil {
+			return err
+		}
 	}
 	defer func() { log.outlets.close(interrupted.Load()) }()
 	in, err := o.open(stdin, model, log, spotter.Reset)
@@ -214,12 +223,20 @@ func (o *options) run(stdin io.Reader, stdout, stderr io.Writer) error {
 		}
 		defer func() { out.action.close(interrupted.Load()) }()
 	}
-	sum, err := spot(spotter, &in, len(names), o.pace(&in), out)
-	if err != nil && !interrupted.Load() {
+	work := func() error {
+		sum, err := spot(spotter, &in, len(names), o.pace(&in), out)
+		if err == nil || interrupted.Load() {
+			sum.print(stderr, model.File().Input.Rate)
+			return nil
+		}
 		return err
 	}
-	sum.print(stderr, model.File().Input.Rate)
-	return nil
+	if in.live() || len(log.outlets) == 0 {
+		return work()
+	}
+	signalled, err := untilSignal(work, o.web != "", log.say)
+	interrupted.Store(signalled)
+	return err
 }
 
 // open opens the sensor, the file or the demo recording. anew is called where samples are unconnected with those before.
@@ -250,16 +267,17 @@ func (in *input) live() bool {
 
 // pace waits until a recording's sample is due.
 func (o *options) pace(in *input) func(t float64) {
-	if o.speed == 0 || in.live() {
+	if in.live() || o.speed == 0 && o.web == "" {
 		return func(float64) {}
 	}
+	speed := cmp.Or(o.speed, 1)
 	clock := o.host.clock()
 	first := math.NaN()
 	return func(t float64) {
 		if math.IsNaN(first) {
-			first = t - clock.Now().Seconds()*o.speed
+			first = t - clock.Now().Seconds()*speed
 		}
-		if wait := time.Duration((t-first)/o.speed*1e9) - clock.Now(); wait > 0 {
+		if wait := time.Duration((t-first)/speed*1e9) - clock.Now(); wait > 0 {
 			clock.Sleep(wait)
 		}
 	}
@@ -301,7 +319,7 @@ func spot(s *gesture.Spotter, in *input, width int, pace func(t float64), p *pri
 			return sum, in.at(err)
 		}
 		sum.add(t, time.Since(begin))
-		p.outlets.sample(t, sample, s)
+		p.outlets.sample(t, sample, s.Probabilities())
 		if ok {
 			sum.gestures++
 			if err := p.print(e); err != nil {
@@ -366,9 +384,7 @@ func (p *printer) print(e gesture.Event) error {
 	}
 	if len(p.outlets) > 0 {
 		p.line = appendJSON(p.line[:0], e)
-		for _, o := range p.outlets {
-			o.gesture(p.line)
-		}
+		p.outlets.gesture(p.line)
 	}
 	if p.json {
 		p.line = appendJSON(p.line[:0], e)

@@ -8,7 +8,7 @@ import (
 )
 
 func TestWithoutNetwork(t *testing.T) {
-	for _, args := range [][]string{{"-mqtt", "tcp://pi/a"}} {
+	for _, args := range [][]string{{"-mqtt", "tcp://pi/a"}, {"-web", ":8080"}} {
 		if status, out, errs := gestureCommand("", args...); status != 2 || out != "" || errs != "gesture: "+args[0]+" is not in this program: build it with -tags net; gesture -h explains\n" {
 			t.Errorf("%v: status %d, %s%s", args, status, out, errs)
 		}

@@ -24,6 +24,7 @@ const recordUsage = `gesture record collects examples of a gesture, for gesture 
   gesture record -label push -n 5 -o my.csv -sensor iio    and of another: the file grows
   gesture record -label wave -n 0 -o my.csv -in rec.csv    all movements of a recording
   gesture record -label wave -enter -o my.csv -sensor iio  Enter begins and ends each example
+  gesture record -label wave -o my.csv -sensor phone -web :8443 -web-tls    with a phone that shows the page (docs/deploy.md)
 
 Hold still for a second; then make the gesture, with a short rest after each.
 
@@ -49,6 +50,7 @@ func record(h host, args []string, stdin io.Reader, stdout, stderr io.Writer) in
 	fs.StringVar(&o.in, "in", "", "read samples from `FILE`, - for standard input")
 	fs.StringVar(&o.model, "model", "", "the model of `FILE` says which channels there are, and at which rate (default: the embedded one)")
 	o.sensing.flags(fs)
+	o.network.webFlags(fs)
 	return command(fs, recordUsage, args, stdout, stderr, o.checkRecord, func() error { return o.record(stdin, stderr) })
 }
 
@@ -94,6 +96,9 @@ func (o *recording) checkRecord() error {
 	case o.enter && (o.in != "" || strings.HasSuffix(o.spec, ":-")):
 		return errors.New("-enter goes with a sensor: it wants standard input for itself")
 	}
+	if err := o.network.check(); err != nil {
+		return err
+	}
 	return o.sensing.check()
 }
 
@@ -115,7 +120,11 @@ func (o *recording) record(stdin io.Reader, stderr io.Writer) error {
 		return errors.New("the model does not say how many samples a second it wants")
 	}
 	r := &recorder{segments: teach.NewSegmenter(units, rate), rate: rate, width: len(units), label: strings.TrimSpace(o.label), wanted: o.n, w: stderr}
-	in, err := o.options.open(stdin, model, &reporter{w: stderr}, r.begin)
+	if r.outlets, o.sensing.phone, err = o.network.start(o.host, o.facts(model), r.say); err != nil {
+		return err
+	}
+	defer r.outlets.close(true)
+	in, err := o.options.open(stdin, model, &reporter{w: stderr, outlets: r.outlets}, r.begin)
 	if err != nil {
 		return err
 	}
@@ -156,6 +165,7 @@ type recorder struct {
 	wanted   int
 	w        io.Writer
 	keys     <-chan struct{} // Enter; nil: movements are found
+	outlets  outlets
 	examples []teach.Example
 
 	ready bool
@@ -172,7 +182,9 @@ func (r *recorder) begin() {
 }
 
 func (r *recorder) say(format string, args ...any) {
-	fmt.Fprintf(r.w, "gesture record: "+format+"\n", args...)
+	text := fmt.Sprintf(format, args...)
+	fmt.Fprintln(r.w, "gesture record:", text)
+	r.outlets.say(text)
 }
 
 func (r *recorder) done() bool { return r.wanted > 0 && len(r.examples) >= r.wanted }
@@ -199,6 +211,7 @@ func (r *recorder) run(in *input) error {
 			return in.at(err)
 		}
 		last = t
+		r.outlets.sample(t, sample, nil)
 		r.push(sample)
 	}
 	return nil

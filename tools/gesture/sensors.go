@@ -31,11 +31,12 @@ type sensing struct {
 	spec, axes, rules, columns string
 	rate, gap                  float64
 	host                       host
+	phone                      opener // nil: there is no page for one
 }
 
 func (o *sensing) flags(fs *flag.FlagSet) {
 	fs.StringVar(&o.spec, "sensor", "", "read `SENSOR`: iio[:NAME], "+strings.Join(i2c.Names(), " or ")+
-		"[:BUS[:ADDRESS]], serial:PORT[:BAUD], csv:FILE, csv:- or json:-")
+		"[:BUS[:ADDRESS]], serial:PORT[:BAUD], phone, csv:FILE, csv:- or json:-")
 	fs.StringVar(&o.axes, "axes", "", "turn the sensor: the axes that it calls `X,Y,Z`, such as y,-x,z, or the 9 numbers of a matrix")
 	fs.StringVar(&o.rules, "map", "", "give the model's channels from the sensor's: `NAME=CHANNEL*GAIN+OFFSET,…`")
 	fs.StringVar(&o.columns, "columns", "", "`NAMES` of the columns of lines that come without, such as t_ms,ax,ay,az,_")
@@ -156,10 +157,14 @@ func (o *sensing) openKind(s *spec, stdin io.Reader, wanted float64) (device, er
 		return o.openI2C(s, rate)
 	case s.kind == "serial":
 		return o.openSerial(s)
+	case s.kind == "phone" && o.phone != nil:
+		return o.phone()
+	case s.kind == "phone":
+		return device{}, errors.New("it shows the page of -web, which gesture and gesture record serve")
 	case slices.Contains(fileKinds, s.kind):
 		return o.openFile(s.args[0], stdin)
 	}
-	return device{}, fmt.Errorf("no sensor %q: want iio, %s, serial, csv or json", s.kind, strings.Join(i2c.Names(), ", "))
+	return device{}, fmt.Errorf("no sensor %q: want iio, %s, serial, phone, csv or json", s.kind, strings.Join(i2c.Names(), ", "))
 }
 
 func (o *sensing) openIIO(s *spec, rate float64) (device, error) {
