@@ -71,7 +71,7 @@ func TestDrawGIF(t *testing.T) {
 // TestDrawBounded draws no more than a drawing may hold, and boxes far outside.
 func TestDrawBounded(t *testing.T) {
 	d := drawing{path: filepath.Join(t.TempDir(), "tracks.gif"), fps: 25}
-	far := []mot.Track{{ID: 1 << 40, Box: mot.Box{X: 1 << 24, Y: -1 << 24, W: 1 << 24, H: 1 << 24}}}
+	far := []mot.Track{{ID: 1 << 30, Box: mot.Box{X: 1 << 24, Y: -1 << 24, W: 1 << 24, H: 1 << 24}}}
 	d.add(1, []mot.Detection{{Box: far[0].Box}}, far)
 	for k := range maxDrawn / mot.MaxDetections * 2 {
 		d.add(2+k, make([]mot.Detection, mot.MaxDetections), far)
