@@ -12,14 +12,14 @@ import (
 	"github.com/recur-go/recur/runtime/format"
 )
 
-// crowd is what a detector finds of 20 people in a hall, who walk to and fro and pass one another; of every seven detections one is missing.
+// crowd is what a detector finds of 20 people who walk to and fro and pass one another; of every seven detections one is missing.
 func crowd(frame int, found []Detection) []Detection {
 	for i := range 20 {
 		if (frame*5+i*3)%7 == 0 {
 			continue
 		}
-		phase := float64(frame)*(0.01+0.0007*float64(i)) + float64(i)
-		found = append(found, Detection{Box{960 + 800*math.Sin(phase), 300 + 25*float64(i), 50 + float64(i), 120 + 3*float64(i)}, 0.9 + 0.004*float64(i)})
+		way := (frame*(3+i%5) + 97*i) % 3200 // there and back
+		found = append(found, Detection{Box{float64(160 + min(way, 3200-way)), 300 + 25*float64(i), 50 + float64(i), 120 + 3*float64(i)}, 0.95})
 	}
 	return found
 }
@@ -80,7 +80,7 @@ func BenchmarkUpdate(b *testing.B) {
 				if _, err := t.Update(frames[i%len(frames)]); err != nil {
 					b.Fatal(err)
 				}
-				targets += len(t.live)
+				targets += t.Targets()
 				i++
 			}
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "frames/s")

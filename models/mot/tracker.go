@@ -110,6 +110,14 @@ func (t *Tracker) Reset() {
 	}
 }
 
+// Targets is how many objects are held, those that are lost or not confirmed too.
+func (t *Tracker) Targets() int {
+	if t.paper != nil {
+		return len(t.paper.slots)
+	}
+	return len(t.live)
+}
+
 func (t *Tracker) check(found []Detection) error {
 	if len(found) > MaxDetections {
 		return fmt.Errorf("%d detections in a frame: the limit is %d", len(found), MaxDetections)

@@ -115,7 +115,7 @@ func report(arch, cpu, tier, stdout, stderr string) error {
 		if len(marks) < 2 {
 			return fmt.Errorf("too few counts of %s in the log:\n%s", cell, stderr)
 		}
-		fmt.Printf("%-6s %-11s %-9s %-20s %8d\n", arch, cpu, tier, cell, (marks[1]-marks[0])/steps)
+		fmt.Printf("%-6s %-11s %-9s %-24s %8d\n", arch, cpu, tier, cell, (marks[1]-marks[0])/steps)
 		marks = marks[2:]
 	}
 	return nil

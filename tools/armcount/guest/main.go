@@ -1,4 +1,4 @@
-// Guest steps recurrent cells for armcount, with a call of getppid before and after what is to be counted.
+// Guest steps recurrent cells and trackers for armcount, with a call of getppid before and after what is to be counted.
 package main
 
 import (
@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/recur-go/recur/kernels"
+	"github.com/recur-go/recur/models/mot"
 	"github.com/recur-go/recur/quant"
 	recur "github.com/recur-go/recur/runtime"
 	"github.com/recur-go/recur/runtime/format"
@@ -50,6 +51,51 @@ func main() {
 		}
 		fmt.Println("cell", name)
 	}
+	for _, motion := range []string{"kalman", "gru"} {
+		targets, err := countTracker(motion)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		fmt.Printf("cell mot %s, %.1f targets\n", motion, targets)
+	}
+}
+
+// countTracker follows 20 people who walk to and fro and pass one another; of every seven detections one is missing.
+func countTracker(motion string) (targets float64, err error) {
+	t, err := mot.NewDefault(1920, 1080)
+	if motion == "kalman" {
+		t, err = mot.New(mot.SORT(), mot.Models{})
+	}
+	if err != nil {
+		return 0, err
+	}
+	const before = 100
+	sum := 0
+	var found [20]mot.Detection
+	for frame := range before + steps {
+		if frame == before {
+			syscall.Getppid()
+		}
+		n := 0
+		for i := range found {
+			if (frame*5+i*3)%7 == 0 {
+				continue
+			}
+			way := (frame*(3+i%5) + 97*i) % 3200 // there and back
+			x := float64(160 + min(way, 3200-way))
+			found[n] = mot.Detection{Box: mot.Box{X: x, Y: 300 + 25*float64(i), W: 50 + float64(i), H: 120 + 3*float64(i)}, Score: 0.95}
+			n++
+		}
+		if _, err := t.Update(found[:n]); err != nil {
+			return 0, err
+		}
+		if frame >= before {
+			sum += t.Targets()
+		}
+	}
+	syscall.Getppid()
+	return float64(sum) / steps, nil
 }
 
 func count(kind format.Kind, scheme format.Scheme, input, hidden, streams int) error {
