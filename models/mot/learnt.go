@@ -28,10 +28,9 @@ type learntState struct {
 
 // learnt is a filter whose gain, motion, uncertainty and existence a recurrent network computes.
 type learnt struct {
-	net          streams
+	net          *runtime.Batch
 	width        float64 // of the image, or 0
 	state, saved []learntState
-	savedNet     [][]byte
 	streams      []int
 	xs, ys       []float32
 }
@@ -43,17 +42,12 @@ func newLearnt(m *runtime.Model, c *Config) (*learnt, error) {
 	if m.InputWidth() != learntInputs || m.OutputWidth() != learntOutputs || !m.PerStep() {
 		return nil, fmt.Errorf("the motion model takes %d values and gives %d: want %d and %d, at each step", m.InputWidth(), m.OutputWidth(), learntInputs, learntOutputs)
 	}
-	net, err := m.NewBatch(c.MaxTargets)
+	// The second half of the streams holds what replays begin at.
+	net, err := m.NewBatch(2 * c.MaxTargets)
 	if err != nil {
 		return nil, err
 	}
-	l := &learnt{net: net, width: c.Width, state: make([]learntState, c.MaxTargets)}
-	if c.Replay {
-		l.saved = make([]learntState, c.MaxTargets)
-		for range c.MaxTargets {
-			l.savedNet = append(l.savedNet, make([]byte, net.StateSize()))
-		}
-	}
+	l := &learnt{net: net, width: c.Width, state: make([]learntState, c.MaxTargets), saved: make([]learntState, c.MaxTargets)}
 	return l, nil
 }
 
@@ -94,7 +88,7 @@ func (l *learnt) replay(ts []target, slots []int) error {
 	longest := 0
 	for _, i := range slots {
 		l.state[i] = l.saved[i]
-		if err := l.net.Restore(i, l.savedNet[i]); err != nil {
+		if err := l.net.Copy(i, len(l.state)+i); err != nil {
 			return err
 		}
 		longest = max(longest, ts[i].gap)
@@ -121,7 +115,7 @@ func (l *learnt) replay(ts []target, slots []int) error {
 
 func (l *learnt) save(i int) error {
 	l.saved[i] = l.state[i]
-	return l.net.Save(i, l.savedNet[i])
+	return l.net.Copy(len(l.state)+i, i)
 }
 
 // begin starts a step of the network.
@@ -196,13 +190,4 @@ func cover(ts []target, slots []int, i int) (most float64) {
 		}
 	}
 	return most / float64(p.W*p.H)
-}
-
-// streams are independent states of one network: a runtime.Batch.
-type streams interface {
-	Step(streams []int, xs, ys []float32) error
-	Reset(i int) error
-	StateSize() int
-	Save(i int, dst []byte) error
-	Restore(i int, src []byte) error
 }

@@ -61,10 +61,11 @@ func (t *target) pair(f *features, d *candidate, sigmas float64) (near bool) {
 	x, y := (d.X-t.aim.X)/t.aim.H, (d.Y-t.aim.Y)/t.aim.H
 	sx, sy := x/t.sigma[0], y/t.sigma[1]
 	position := float64(sx*sx) + float64(sy*sy)
-	iou := IoU(t.aim, d.Box)
-	if iou == 0 && !(position <= float64(sigmas*sigmas)) {
+	overlap := math.Abs(d.X-t.aim.X) < half(d.W+t.aim.W) && math.Abs(d.Y-t.aim.Y) < half(d.H+t.aim.H)
+	if !overlap && !(position <= float64(sigmas*sigmas)) {
 		return false
 	}
+	iou := IoU(t.aim, d.Box)
 	w, h := d.logW-t.logW, d.logH-t.logH
 	sw, sh := w/t.sigma[2], h/t.sigma[3]
 	gap := float64(min(t.gap, maxGap)) / maxGap

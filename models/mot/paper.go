@@ -30,6 +30,12 @@ type slot struct {
 	found int // index of its detection in the frame, or -1
 }
 
+// streams are independent states of one network: a runtime.Batch.
+type streams interface {
+	Step(streams []int, xs, ys []float32) error
+	Reset(i int) error
+}
+
 // paper is the tracker of the paper's published program. Where that has as many slots as the fullest frame of a video has detections, this one
 // adds slots when it needs them.
 type paper struct {

@@ -27,10 +27,10 @@ func (p *puppet) Step(streams []int, xs, ys []float32) error {
 	return nil
 }
 
-func (p *puppet) Reset(int) error           { p.resets++; return nil }
-func (p *puppet) StateSize() int            { return 0 }
-func (p *puppet) Save(int, []byte) error    { return nil }
-func (p *puppet) Restore(int, []byte) error { return nil }
+func (p *puppet) Reset(int) error {
+	p.resets++
+	return nil
+}
 
 func paperTracker(t *testing.T, override string) (*Tracker, *puppet) {
 	c := Paper()
