@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/recur-go/recur/models/mot"
+	"github.com/recur-go/recur/tools/internal/replace"
 )
 
 // maxDrawn is how many boxes a drawing holds, so that an endless stream does not fill the memory.
@@ -78,7 +79,7 @@ func (d *drawing) write(stderr io.Writer) error {
 	if filepath.Ext(d.path) == ".html" {
 		draw = d.html
 	}
-	return replace(d.path, draw)
+	return replace.File(d.path, draw)
 }
 
 //go:embed player.html

@@ -9,13 +9,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/recur-go/recur/models/mot"
 	"github.com/recur-go/recur/models/mot/demo"
 	"github.com/recur-go/recur/runtime"
+	"github.com/recur-go/recur/tools/internal/replace"
 )
 
 const usage = `mot follows objects from frame to frame by the boxes that a detector finds, and gives each an identity.
@@ -236,7 +236,7 @@ func (o *options) run(stdin io.Reader, stdout, stderr io.Writer) error {
 		return err
 	}
 	if o.pairs != "" {
-		return replace(o.pairs, func(w io.Writer) error {
+		return replace.File(o.pairs, func(w io.Writer) error {
 			buffer := bufio.NewWriter(w)
 			tracker.SetPairs(pairWriter(buffer))
 			return errors.Join(o.open(tracker, stdin, stdout, stderr), buffer.Flush())
@@ -266,10 +266,7 @@ func (o *options) open(tracker *mot.Tracker, stdin io.Reader, stdout, stderr io.
 	if o.out == "-" {
 		return follow(stdout)
 	}
-	return replace(o.out, func(w io.Writer) error {
-		buffer := bufio.NewWriter(w)
-		return errors.Join(follow(buffer), buffer.Flush())
-	})
+	return replace.File(o.out, follow)
 }
 
 // writeDemo writes what is asked for of the demo scene.
@@ -286,7 +283,7 @@ func (o *options) writeDemo(stdout io.Writer) error {
 				return err
 			}
 		default:
-			if err := replace(part.path, write); err != nil {
+			if err := replace.File(part.path, write); err != nil {
 				return err
 			}
 		}
@@ -313,22 +310,6 @@ func play(s *sink, stderr io.Writer) error {
 	result := score.close()
 	result.print(stderr)
 	return s.close(stderr)
-}
-
-// replace writes a file as a whole: whoever reads it sees the old one or the new one.
-func replace(path string, write func(io.Writer) error) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	err = errors.Join(write(f), f.Chmod(0o644), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-	}
-	return err
 }
 
 // follow tracks every frame, those without a line too.

@@ -10,6 +10,7 @@ import (
 	"github.com/recur-go/recur/kernels"
 	"github.com/recur-go/recur/runtime/format"
 	"github.com/recur-go/recur/tools/internal/bench"
+	"github.com/recur-go/recur/tools/internal/replace"
 )
 
 var benchCommand = command{"bench", "time kernels and networks against the limits of this machine", `
@@ -83,7 +84,7 @@ func runBench(c *call) error {
 		return err
 	}
 	if f.html != "" {
-		if err := writeFile(f.html, r.HTML); err != nil {
+		if err := replace.File(f.html, r.HTML); err != nil {
 			return err
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/recur-go/recur/runtime"
 	"github.com/recur-go/recur/runtime/format"
 	"github.com/recur-go/recur/tools/internal/fromonnx"
+	"github.com/recur-go/recur/tools/internal/replace"
 )
 
 var convertCommand = command{"convert", "make a .recur file from an ONNX, TensorFlow Lite, PyTorch or Keras model", `
@@ -164,7 +165,7 @@ func (v *conversion) run() (*costs, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := writeFile(v.out, func(w io.Writer) error { _, err := w.Write(b); return err }); err != nil {
+	if err := replace.File(v.out, func(w io.Writer) error { _, err := w.Write(b); return err }); err != nil {
 		return nil, err
 	}
 	fmt.Fprintf(v.err, "%s: %d operations, %s, %d -> %d channels, %d bytes\n", v.out, len(f.Ops), schemesOf(f), m.InputWidth(), m.OutputWidth(), len(b))

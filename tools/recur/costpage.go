@@ -7,6 +7,8 @@ import (
 	"io"
 	"math"
 	"slices"
+
+	"github.com/recur-go/recur/tools/internal/replace"
 )
 
 //go:embed cost.html
@@ -30,7 +32,7 @@ func (s *costs) write(path string) error {
 	if path == "" {
 		return nil
 	}
-	return writeFile(path, s.html)
+	return replace.File(path, s.html)
 }
 
 // html writes the report as a page that needs nothing else.

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/recur-go/recur/tools/internal/fromtorch"
+	"github.com/recur-go/recur/tools/internal/replace"
 )
 
 var describeCommand = command{"describe", "guess what the layers of a PyTorch model are", `
@@ -44,5 +45,5 @@ func describeModel(c *call) error {
 	if *out == "" {
 		return writeJSON(c.out, a)
 	}
-	return writeFile(*out, func(w io.Writer) error { return writeJSON(w, a) })
+	return replace.File(*out, func(w io.Writer) error { return writeJSON(w, a) })
 }

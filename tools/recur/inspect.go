@@ -11,6 +11,7 @@ import (
 
 	"github.com/recur-go/recur/runtime"
 	"github.com/recur-go/recur/runtime/format"
+	"github.com/recur-go/recur/tools/internal/replace"
 )
 
 var inspectCommand = command{"inspect", "show what is in a .recur file", `
@@ -103,7 +104,7 @@ func inspect(c *call) error {
 	if *page != "" {
 		drawn := describe(args[0], m)
 		drawn.measure(m.File())
-		if err := writeFile(*page, func(w io.Writer) error { return drawn.html(w, m.File()) }); err != nil {
+		if err := replace.File(*page, func(w io.Writer) error { return drawn.html(w, m.File()) }); err != nil {
 			return err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/recur-go/recur/runtime"
 	"github.com/recur-go/recur/tools/internal/npy"
+	"github.com/recur-go/recur/tools/internal/replace"
 )
 
 var runCommand = command{"run", "run a model on an array", `
@@ -55,7 +56,7 @@ func runModel(c *call) error {
 	if *out == "" {
 		return printRows(c.out, y)
 	}
-	return writeFile(*out, func(w io.Writer) error { return npy.Write(w, y) })
+	return replace.File(*out, func(w io.Writer) error { return npy.Write(w, y) })
 }
 
 // runBatch runs every sequence from the initial state.
