@@ -272,3 +272,21 @@ func TestRecordWithPhone(t *testing.T) {
 		t.Errorf("the browser says %q", trouble)
 	}
 }
+
+// TestSecure has a page that seems to come from another machine, by http and by https.
+func TestSecure(t *testing.T) {
+	dir := t.TempDir()
+	b := browsertest.Start(t, "--ignore-certificate-errors", "--host-resolver-rules=MAP board.test 127.0.0.1")
+	click := func(args ...string) *browsertest.Page {
+		p := startPages(t, append([]string{"-sensor", "phone", "-map", fingerOnly}, args...)...)
+		page := b.Open(strings.Replace(p.url, "127.0.0.1", "board.test", 1), looks["phone"])
+		page.Until(`document.querySelector("#use").offsetHeight > 0`)
+		page.Eval(nil, `document.querySelector("#use").click()`)
+		return page
+	}
+	click().Until(`document.querySelector("#phone-note").textContent.includes("-web-tls")`)
+	page := click("-web-tls", "-web-cert", filepath.Join(dir, "cert.pem"), "-web-key", filepath.Join(dir, "key.pem"))
+	page.Until(`document.querySelector("#use").textContent == "Stop"`)
+	page.Until(`document.querySelector("#phone-note").textContent.startsWith("No motion comes")`)
+	onlyFiles(t, dir, "cert.pem", "key.pem")
+}

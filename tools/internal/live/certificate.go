@@ -79,16 +79,21 @@ func newCertificate() (cert, key []byte, err error) {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}), nil
 }
 
-// addresses are this machine's, without those that are valid on one link only.
+// addresses are this machine's, without those that are valid on one link only, and with its own for itself last.
 func addresses() []net.IP {
-	var all []net.IP
+	var all, own []net.IP
 	found, _ := net.InterfaceAddrs()
 	for _, a := range found {
-		if n, ok := a.(*net.IPNet); ok && !n.IP.IsLinkLocalUnicast() {
+		n, ok := a.(*net.IPNet)
+		switch {
+		case !ok || n.IP.IsLinkLocalUnicast():
+		case n.IP.IsLoopback():
+			own = append(own, n.IP)
+		default:
 			all = append(all, n.IP)
 		}
 	}
-	return all
+	return append(all, own...)
 }
 
 // Fingerprint is what browsers show of a certificate.
