@@ -1,8 +1,9 @@
-"""Low-order curves of the nine gestures, for a synthetic demo recording: class means over the training subjects, no recording.
+"""Low-order curves of a data set's gestures, for a synthetic demo recording: class means over the training subjects, no recording.
 
-    python tools/train/gesture/curves.py --data ../shared/data/mobrobot_gestures --out curves.json [--check DIR/model.pt]
+    python tools/train/gesture/to_layout.py finger ../shared/data/mobrobot_gestures out/finger
+    python tools/train/gesture/curves.py --data out/finger --rate 31.25 --subjects 1,2,3,4,5,6,7,8,9,10,11,12,13,14 --out models/gesture/demo/curves.json
 
-A gesture of n rows, u = (2 t + 1) / n - 1 for t = 0 … n-1, in counts:
+A gesture of n rows, u = (2 t + 1) / n - 1 for t = 0 … n-1, in the data set's units:
     raw[t, c] = rest[c] + (1 - u²) Σ_k coef[c][k] P_k(u)          P_k: Legendre polynomials
 so that it begins and ends at rest. The curves are averages after time alignment (dynamic time warping to the running
 mean), on normalised time. noise[c] is the standard deviation of a resting sensor.
@@ -13,7 +14,8 @@ import re
 
 import numpy as np
 
-import data as dataset
+from layout import Data
+from prepare import fit_unit, suspects
 
 POINTS = 64
 ORDER = 12
@@ -26,11 +28,10 @@ def resample(x, n):
     return x[i] * (1 - w) + x[i + 1] * w
 
 
-def warp_to(template, xs):
+def warp_to(template, xs, unit):
     """Each x of xs [N, T, C] resampled onto the template's time by dynamic time warping."""
     n, steps = xs.shape[:2]
-    scale = dataset.INV_UNIT
-    d = (((template[None, :, None] - xs[:, None]) * scale) ** 2).sum(-1)  # [N, template, x]
+    d = (((template[None, :, None] - xs[:, None]) / unit) ** 2).sum(-1)  # [N, template, x]
     d += 0.02 * np.abs(np.arange(steps)[:, None] - np.arange(steps))  # keeps the path near the diagonal
     cost = np.full((n, steps + 1, steps + 1), np.inf)
     cost[:, 0, 0] = 0
@@ -58,82 +59,46 @@ def basis(n):
 
 
 def fit(data, subjects):
-    pieces = [r for rs in dataset.rests(data, subjects).values() for r in rs]
+    spans = data.of(subjects)
+    unit = fit_unit(data, spans)
+    odd = suspects(data, spans, unit)
+    pieces = [r for s in subjects for r in data.rests(s, skip=odd)]
     rest = np.median([np.median(r, axis=0) for r in pieces], axis=0)
     diffs = np.concatenate([np.diff(r, axis=0) for r in pieces])
     noise = 1.4826 * np.median(np.abs(diffs), axis=0) / np.sqrt(2)
     classes = []
-    for c, label in enumerate(dataset.LABELS):
-        spans = [s for s in data.clean(subjects) if s[2] == c]
+    for c, label in enumerate(data.labels):
+        own = [s for s in spans if s.label == c and s.part not in odd]
         xs = []
-        for s in spans:
-            x = data.recordings[s[:2]][s[3]:s[4]].astype(np.float64)
-            level = (x[:5].mean(0) + x[-5:].mean(0)) / 2
+        for s in own:
+            x = data.rows[s.lo:s.hi].astype(np.float64)
+            level = (x[:3].mean(0) + x[-3:].mean(0)) / 2
             xs.append(resample(x - level, POINTS))
         xs = np.stack(xs)
         # begin with the gesture nearest to all others, so that the average is not smeared
-        flat = (xs * dataset.INV_UNIT).reshape(len(xs), -1)
+        flat = (xs / unit).reshape(len(xs), -1)
         far = ((flat[:, None] - flat) ** 2).sum(-1)
         mean = xs[np.sqrt(far).sum(1).argmin()]
         for _ in range(4):
-            mean = warp_to(mean, xs).mean(0)
+            mean = warp_to(mean, xs, unit).mean(0)
         coef = np.linalg.lstsq(basis(POINTS), mean, rcond=None)[0].T
-        classes.append({"label": label, "rows": int(np.median([s[4] - s[3] for s in spans])), "coef": np.round(coef, 1).tolist()})
-    return {"order": ORDER, "rest": np.round(rest).tolist(), "noise": np.round(noise, 1).tolist(), "classes": classes}
-
-
-def synthesise(curves, rng, order, rest_rows=(90, 150)):
-    """Counts [T, 10] and truth [(class, first row, end row)]."""
-    rest, noise = np.array(curves["rest"]), np.array(curves["noise"])
-    parts, truth, at = [], [], 0
-    for c in [*order, None]:
-        n = int(rng.integers(*rest_rows))
-        parts.append(np.tile(rest, (n, 1)))
-        at += n
-        if c is not None:
-            n = curves["classes"][c]["rows"]
-            parts.append(rest + basis(n) @ np.array(curves["classes"][c]["coef"]).T)
-            truth.append((c, at, at + n))
-            at += n
-    raw = np.concatenate(parts)
-    return np.clip(np.round(raw + rng.normal(0, 1, raw.shape) * noise), 0, 1023).astype(np.float32), truth
-
-
-def check(curves, checkpoint):
-    import torch
-
-    import nets
-    import train
-    from spotter import Spotter, score
-
-    saved = torch.load(checkpoint)
-    net = nets.Stream(hidden=saved["config"]["hidden"], layers=saved["config"]["layers"])
-    net.load_state_dict(saved["state"])
-    rng, spot, pairs = np.random.default_rng(1), Spotter(), []
-    for _ in range(50):
-        raw, truth = synthesise(curves, rng, rng.permutation(9))
-        p = train.stream_probabilities(net, [dataset.normalise_stream(raw, spot.alpha)])[0]
-        pairs.append((spot.events(p), truth))
-    print(score(pairs))
-    for c, label in enumerate(dataset.LABELS):
-        seen = [e for events, truth in pairs for e in events for t in truth if t[0] == c and e[1] < t[2] and t[1] < e[2]]
-        print(label, "seen as", {dataset.LABELS[k]: sum(e[0] == k for e in seen) for k in {e[0] for e in seen}},
-              f"confidence {np.mean([e[3] for e in seen]) if seen else 0:.2f}")
+        classes.append({"label": label, "rows": int(np.median([s.hi - s.lo for s in own])), "coef": np.round(coef, 2).tolist()})
+    return {"order": ORDER, "rest": np.round(rest.astype(float), 2).tolist(), "noise": np.round(noise.astype(float), 2).tolist(), "classes": classes}
 
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("--data", default="../shared/data/mobrobot_gestures")
+    ap.add_argument("--data", required=True, help="a data set in the layout that README.md describes")
+    ap.add_argument("--rate", type=float, help="rows a second, in place of the data set's")
+    ap.add_argument("--subjects", help="subjects, with commas (default: all)")
     ap.add_argument("--out", required=True)
-    ap.add_argument("--check", help="checkpoint of the stream net to try the curves on")
     args = ap.parse_args()
-    curves = fit(dataset.Data(args.data), range(1, 15))
+    data = Data(args.data, args.rate)
+    curves = fit(data, args.subjects.split(",") if args.subjects else data.subjects)
     lines = json.dumps(curves, indent=1)
     lines = re.sub(r"\[\s+([^\[\]]*?)\s+\]", lambda m: "[" + re.sub(r"\s+", " ", m[1]) + "]", lines)  # one channel a line
     with open(args.out, "w") as f:
         f.write(lines + "\n")
-    if args.check:
-        check(curves, args.check)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from layout import Data, LayoutError
 
+SHORTEST = 0.2  # s; teach refuses shorter gestures
 BESIDE = 0.35  # s of rest beside a gesture, at most half of what lies before the next
 
 
@@ -18,6 +19,8 @@ def rows(data, subjects):
     for k, p in enumerate(data.parts):
         spans = sorted((s for s in data.spans if s.part == k and p.subject in subjects), key=lambda s: s.lo)
         for i, s in enumerate(spans):
+            if s.hi - s.lo - 2 * data.margin < SHORTEST * data.rate:
+                continue
             lo = max((spans[i - 1].hi + s.lo + 1) // 2 if i else p.lo, s.lo - beside)
             hi = min((s.hi + spans[i + 1].lo) // 2 if i + 1 < len(spans) else p.hi, s.hi + beside)
             for t in range(lo, hi):

@@ -1,12 +1,9 @@
-"""ONNX files, each checked against PyTorch with ONNX Runtime."""
+"""ONNX files."""
 import json
 
 import numpy as np
 import onnx
-import onnxruntime
-import torch
 from onnx import TensorProto, helper, numpy_helper
-from torch import nn
 
 import nets
 import prepare
@@ -22,7 +19,7 @@ def write(net, data, unit, calibration, folder, meta=None):
 
 
 def about(data, unit):
-    return {"labels": json.dumps(data.labels), "channels": json.dumps(data.channels), "units": json.dumps(data.units),
+    return data.credit | {"labels": json.dumps(data.labels), "channels": json.dumps(data.channels), "units": json.dumps(data.units),
             "rate": f"{data.rate:g}", "gesture.unit": " ".join(f"{u:g}" for u in unit), "gesture.clip": f"{prepare.CLIP:g}",
             "gesture.alpha": f"{prepare.alpha_of(data.rate):.9g}"}
 
@@ -105,26 +102,3 @@ def following(net, path, meta=None):
         helper.make_node("Softmax", ["logits"], ["p"], "softmax", axis=-1),
     ]
     _save(nodes, init, net.lstm.input_size, ["T", 1, net.out.out_features], path, meta)
-
-
-class _StreamProbabilities(nn.Module):
-    def __init__(self, net):
-        super().__init__()
-        self.net = net
-
-    def forward(self, x):
-        return torch.softmax(self.net(x)[0], -1)
-
-
-def stream(net, path):
-    """x [T, 1, 10] -> p [T, 1, 10], state zero before the first row; as torch.onnx writes it."""
-    net = _StreamProbabilities(net).eval()
-    # dynamo=True (torch 2.12) writes the example's length into the reshape after the GRU
-    torch.onnx.export(net, (torch.zeros(64, 1, net.net.gru.input_size),), path, input_names=["x"], output_names=["p"],
-                      opset_version=OPSET, dynamo=False, dynamic_axes={"x": {0: "T"}, "p": {0: "T"}})
-
-
-def check(path, xs, ps):
-    """Largest absolute difference between ONNX Runtime and what PyTorch gave."""
-    s = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return max(float(np.abs(s.run(None, {"x": x[:, None]})[0].reshape(p.shape) - p).max()) for x, p in zip(xs, ps))

@@ -53,9 +53,11 @@ def describe(data):
 
 
 class Fit:
-    def __init__(self, data, parts, out, recur, seed, steps):
+    def __init__(self, data, parts, out, recur, seed, epochs=None, steps=None):
         self.data, (self.train, self.validation, self.test), self.out, self.recur, self.seed = data, parts, out, recur, seed
-        self.steps = {"steps": steps, "epochs": 1} if steps else {}
+        self.length = {"epochs": epochs, "steps": 0} if epochs else {"patience": 8}
+        if steps:
+            self.length |= {"steps": steps, "epochs": 1}
         spans = data.of(self.train)
         self.unit = fit_unit(data, spans)
         odd = suspects(data, spans, self.unit)
@@ -81,7 +83,7 @@ class Fit:
         return target
 
     def gestures(self, name, folder):
-        recipe = replace(learn.RECIPES["one-way"], patience=8, **self.steps)
+        recipe = replace(learn.RECIPES["one-way"], **self.length)
         watch = self.data.of(self.validation)
         kinds = ["one-way", "backward"] if name == "two-way" else [name]
         halves = [learn.train(self.data, self.spans, self.unit, replace(recipe, kind=k), self.seed, watch) for k in kinds]
@@ -96,7 +98,7 @@ class Fit:
         return out
 
     def stream(self, folder):
-        recipe = replace(streams.Recipe(), patience=8, **self.steps)
+        recipe = replace(streams.Recipe(), **self.length)
         net = stream.trained(self.data, self.spans, self.unit, self.validation, self.seed, print, recipe)
         spot = stream.tuned(net, self.data, self.unit, self.validation)
         stream.write(net, spot, self.data, self.spans, self.unit, folder)
@@ -119,6 +121,7 @@ def main():
     ap.add_argument("--rate", type=float, help="rows a second that the nets take, in place of the data set's")
     ap.add_argument("--test", help="subjects to judge on, with commas (default: the last fifth)")
     ap.add_argument("--validation", help="subjects for early stopping and the spotter's constants (default: the fifth before)")
+    ap.add_argument("--epochs", type=int, help="train so long (default: until the validation subjects get no better)")
     ap.add_argument("--steps", type=int, help="steps of the optimiser, at most (default: enough for a small data set)")
     ap.add_argument("--seed", type=int, default=1)
     args = ap.parse_args()
@@ -129,7 +132,7 @@ def main():
     try:
         data = Data(args.data, args.rate)
         describe(data)
-        fit = Fit(data, split(data, names(args.test), names(args.validation)), args.out, Recur(args.recur), args.seed, args.steps)
+        fit = Fit(data, split(data, names(args.test), names(args.validation)), args.out, Recur(args.recur), args.seed, args.epochs, args.steps)
     except (LayoutError, OSError, json.JSONDecodeError) as e:
         ap.exit(1, f"fit: {e}\n")
     for n in names(args.nets):

@@ -46,6 +46,9 @@ class Data:
         about = _about(root / "dataset.json")
         self.recorded = float(about["rate"])  # rows a second of files without times
         self.name = about.get("name", root.resolve().name)
+        self.credit = {"data": self.name + (f" ({about['source']})" if "source" in about else "")}  # for the files of nets
+        if "licence" in about:
+            self.credit["licence"] = about["licence"]
         self.channels, self.units, self.rate = about["channels"], about["units"], float(rate or about["rate"])
         self.sensors = [[self.channels.index(c) for c in s] for s in about.get("sensors", [])]
         self.margin = int(round(about.get("margin", 0) * self.rate))  # rows of rest that a span holds at either end

@@ -73,7 +73,7 @@ class BLSTM(nn.Module):
     w: [2, 4H, I], r: [2, 4H, H], b: [2, 4H], p: [2, 3, H], in the layout of the ONNX operator LSTM.
     """
 
-    def __init__(self, inputs=10, hidden=100, classes=9):
+    def __init__(self, inputs, hidden, classes):
         super().__init__()
         self.hidden = hidden
         u = hidden ** -0.5
@@ -85,34 +85,17 @@ class BLSTM(nn.Module):
         with torch.no_grad():
             self.b[:, 2 * hidden:3 * hidden] = 1  # forget gate open
 
-    def forward(self, x, lengths, drop=0.0, noise=0.0):
-        """x: [T, B, I] padded at the end -> logits [T, B, classes]. noise: deviation added to the weights in training."""
-        w, r = self.w, self.r
-        if noise and self.training:
-            w, r = w + noise * torch.randn_like(w), r + noise * torch.randn_like(r)
+    def forward(self, x, lengths, drop=0.0):
+        """x: [T, B, I] padded at the end -> logits [T, B, classes]."""
         steps = x.shape[0]
         t = torch.arange(steps)[:, None]
         back = torch.where(t < lengths, lengths - 1 - t, t)  # each sequence turned round within its length
         both = torch.stack([x, x.gather(0, back[..., None].expand_as(x))], 1)
-        z = torch.einsum("tdbi,dgi->tdbg", both, w) + self.b[:, None]
-        y = PeepholeLoop.apply(z, r.transpose(1, 2), self.p)
+        z = torch.einsum("tdbi,dgi->tdbg", both, self.w) + self.b[:, None]
+        y = PeepholeLoop.apply(z, self.r.transpose(1, 2), self.p)
         f, b = y[:, 0], y[:, 1]
         y = torch.cat([f, b.gather(0, back[..., None].expand_as(b))], -1)
         return self.out(nn.functional.dropout(y, drop, self.training))
-
-
-class Stream(nn.Module):
-    """One-way GRU (PyTorch's: reset after the product), softmax over the gestures and "none" at every step."""
-
-    def __init__(self, inputs=10, hidden=96, layers=1, classes=10, drop=0.0):
-        super().__init__()
-        self.gru = nn.GRU(inputs, hidden, layers, dropout=drop if layers > 1 else 0)
-        self.out = nn.Linear(hidden, classes)
-
-    def forward(self, x, h=None, drop=0.0):
-        """x: [T, B, I] -> logits [T, B, classes], state."""
-        y, h = self.gru(x, h)
-        return self.out(nn.functional.dropout(y, drop, self.training)), h
 
 
 def turned(x, lengths):
