@@ -13,8 +13,7 @@ type Classifier struct {
 	session *runtime.Session
 	labels  []string
 	scale   scale
-	rest    int     // rows at the beginning whose mean is the resting level; 0: it follows the samples before the gesture
-	alpha   float32 // by which it follows
+	alpha   float32 // by which the resting level follows the samples before the gesture
 	level   []float32
 	x, p    []float32
 }
@@ -37,30 +36,25 @@ func NewClassifier(m *runtime.Model) (*Classifier, error) {
 		session: m.NewSession(),
 		labels:  f.Labels,
 		scale:   meta.scale(m.InputWidth()),
+		alpha:   meta.float("alpha", 0, 1),
 		level:   make([]float32, m.InputWidth()),
 		p:       make([]float32, m.OutputWidth()),
-	}
-	if meta.has("alpha") {
-		c.alpha = meta.float("alpha", 0, 1)
-	} else {
-		c.rest = meta.count("rest_rows", 1, maxRows)
 	}
 	return c, meta.end()
 }
 
 // Classify names the gesture in T samples, row after row, and says how sure the network is, from 0 to 1. The gesture must begin at
-// rest. Classify allocates where the gesture is longer than all before.
+// rest: its first sample is taken for the resting level. Classify allocates where the gesture is longer than all before.
 func (c *Classifier) Classify(rows []float32) (label string, confidence float32, err error) {
 	return c.ClassifyAfter(nil, rows)
 }
 
-// ClassifyAfter is told the samples before the gesture too, some seconds of them or all there are. They set the resting level of models
-// whose metadata has alpha; for others they make no difference.
+// ClassifyAfter is told the samples before the gesture too, some seconds of them or all there are. They set the resting level.
 func (c *Classifier) ClassifyAfter(before, rows []float32) (label string, confidence float32, err error) {
 	in := c.model.InputWidth()
 	n := len(rows) / in
-	if n < max(c.rest, 1) || n*in != len(rows) || len(before)%in != 0 {
-		return "", 0, fmt.Errorf("gesture of %d values after %d: want %d or more samples of %d", len(rows), len(before), max(c.rest, 1), in)
+	if n < 1 || n*in != len(rows) || len(before)%in != 0 {
+		return "", 0, fmt.Errorf("gesture of %d values after %d: want samples of %d", len(rows), len(before), in)
 	}
 	for _, part := range [][]float32{before, rows} {
 		for t := range len(part) / in {
@@ -85,12 +79,6 @@ func (c *Classifier) ClassifyAfter(before, rows []float32) (label string, confid
 }
 
 func (c *Classifier) findLevel(before, rows []float32, in int) {
-	if c.rest > 0 {
-		for k := range in {
-			c.level[k] = restLevel(rows, k, in, c.rest)
-		}
-		return
-	}
 	if len(before) == 0 {
 		before = rows[:in]
 	}

@@ -55,18 +55,20 @@ func ExampleClassifier() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	var rows []float32
+	var before, rows []float32
 	sample := make([]float32, model.InputWidth())
 	for sensor := demo.New(demo.Seed); ; {
 		t, _ := sensor.Next(sample)
-		if t > 1.3 {
+		if t > 2 {
 			break
 		}
-		if t > 0.5 {
+		if t < 1.1 {
+			before = append(before, sample...)
+		} else {
 			rows = append(rows, sample...)
 		}
 	}
-	label, _, err := classifier.Classify(rows)
+	label, _, err := classifier.ClassifyAfter(before, rows)
 	fmt.Println(label, err)
 	// Output: G3 <nil>
 }

@@ -1,8 +1,9 @@
-// Package gesture finds and names hand gestures in the samples of two inertial sensors, one on the wrist and one on a finger: a
-// Spotter finds them in a stream as they happen, a Classifier names one that is already cut out. MODEL_CARD.md says what the two
-// networks were trained on, how well they do and where they fail.
+// Package gesture finds and names hand gestures in the samples of inertial sensors: a Spotter finds them in a stream as they happen, a
+// Classifier names one that is already cut out. MODEL_CARD.md says what the two embedded networks were trained on, how well they do and
+// where they fail.
 //
-// A sample is 10 readings of a 10-bit converter, in the order of Channels, 62.5 times a second.
+// Their sample is the acceleration of a finger in m/s², x, y and z, 31.25 times a second. Other models bring other channels and rates:
+// they are in the model's file.
 package gesture
 
 import (

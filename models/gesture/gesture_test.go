@@ -44,9 +44,11 @@ func newClassifier(t testing.TB) *Classifier {
 	return c
 }
 
+const width = 3 // channels of the embedded models
+
 // recorded returns the demo recording, row after row, and its times.
 func recorded() (samples []float32, times []float64) {
-	x := make([]float32, 10)
+	x := make([]float32, width)
 	for r := demo.New(demo.Seed); ; {
 		t, err := r.Next(x)
 		if err == io.EOF {
@@ -62,7 +64,7 @@ func find(t *testing.T, s *Spotter, before func(row int)) (events []Event) {
 	samples, times := recorded()
 	for row, at := range times {
 		before(row)
-		e, ok, err := s.Push(samples[10*row:][:10], at)
+		e, ok, err := s.Push(samples[width*row:][:width], at)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -103,8 +105,8 @@ func gated(t *testing.T) *Spotter {
 		t.Fatal(err)
 	}
 	f := *m.File()
-	f.Meta = append(slices.Clip(f.Meta), format.Pair{Key: "gesture.gate", Value: "0.25"}, format.Pair{Key: "gesture.gate_rows", Value: "20"},
-		format.Pair{Key: "gesture.gate_alpha", Value: "0.125"})
+	f.Meta = append(slices.Clip(f.Meta), format.Pair{Key: "gesture.gate", Value: "0.1"}, format.Pair{Key: "gesture.gate_rows", Value: "16"},
+		format.Pair{Key: "gesture.gate_alpha", Value: "0.25"})
 	if m, err = runtime.New(&f); err != nil {
 		t.Fatal(err)
 	}
@@ -132,12 +134,12 @@ func TestGate(t *testing.T) {
 		t.Errorf("found %v, want %v", labels, want)
 	}
 	samples, _ := recorded()
-	if rows := len(samples) / 10; asleep < rows/10 || asleep > rows/2 {
+	if rows := len(samples) / width; asleep < rows/10 || asleep > rows/2 {
 		t.Errorf("the gate was closed for %d of %d samples", asleep, rows)
 	}
 	before := slices.Clone(s.p)
 	for at := range 100 {
-		if _, ok, err := s.Push(samples[len(samples)-10:], 1e6+float64(at)); ok || err != nil {
+		if _, ok, err := s.Push(samples[len(samples)-width:], 1e6+float64(at)); ok || err != nil {
 			t.Fatal(ok, err)
 		}
 		if at == 40 {
@@ -149,51 +151,13 @@ func TestGate(t *testing.T) {
 	}
 }
 
-// TestClassifyAfter takes the level from the samples before a gesture.
-func TestClassifyAfter(t *testing.T) {
-	m, err := BLSTM()
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := *m.File()
-	f.Meta = slices.Clone(f.Meta)
-	for i := range f.Meta {
-		if f.Meta[i].Key == "gesture.rest_rows" {
-			f.Meta[i] = format.Pair{Key: "gesture.alpha", Value: "0.0078125"}
-		}
-	}
-	if m, err = runtime.New(&f); err != nil {
-		t.Fatal(err)
-	}
-	c, err := NewClassifier(m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	samples, times := recorded()
-	row := func(at float64) int { return 10 * slices.IndexFunc(times, func(t float64) bool { return t >= at }) }
-	for _, e := range find(t, newSpotter(t), func(int) {}) {
-		a, b := row(e.Start-0.1), row(e.End+0.1)
-		if label, _, err := c.ClassifyAfter(samples[:a], samples[a:b]); err != nil || label != e.Label {
-			t.Errorf("%s at %v s: %s, %v", e.Label, e.Start, label, err)
-		}
-	}
-	if _, _, err := c.ClassifyAfter(samples[:15], samples[15:30]); err == nil {
-		t.Error("half a sample passed")
-	}
-	bad := slices.Clone(samples[:20])
-	bad[13] = float32(math.NaN())
-	if _, _, err := c.ClassifyAfter(bad, samples[:100]); err == nil || !strings.Contains(err.Error(), "sample 1: ") {
-		t.Errorf("%v", err)
-	}
-}
-
 // TestSeeds shows that the demo recording is not a lucky one.
 func TestSeeds(t *testing.T) {
 	const seeds = 20
 	s := newSpotter(t)
 	want := demo.Labels()
 	right, found := 0, 0
-	x := make([]float32, 10)
+	x := make([]float32, width)
 	for seed := range uint64(seeds) {
 		s.Reset()
 		var labels []string
@@ -225,30 +189,27 @@ func TestSeeds(t *testing.T) {
 func TestBadSamplesChangeNothing(t *testing.T) {
 	want := find(t, newSpotter(t), func(int) {})
 	s := newSpotter(t)
-	good, bad := make([]float32, 10), make([]float32, 10)
-	for i := range good {
-		good[i] = 300
-	}
+	good, bad := make([]float32, width), make([]float32, width)
 	at := 0.0
 	got := find(t, s, func(row int) {
-		at = float64(row) * 0.016
+		at = float64(row) * 0.032
 		for _, v := range []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1)), 1e9} {
 			copy(bad, good)
-			bad[row%10] = v
+			bad[row%width] = v
 			_, ok, err := s.Push(bad, at)
 			e := (*InputError)(nil)
-			if ok || !errors.As(err, &e) || e.Column != row%10+1 || e.Name != s.model.File().Input.Channels[row%10].Name {
-				t.Fatalf("%v in channel %d: %v", v, row%10, err)
+			if ok || !errors.As(err, &e) || e.Column != row%width+1 || e.Name != s.model.File().Input.Channels[row%width].Name {
+				t.Fatalf("%v in channel %d: %v", v, row%width, err)
 			}
 		}
 		for _, at := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), s.last} {
 			_, ok, err := s.Push(good, at)
 			e := (*InputError)(nil)
-			if ok || !errors.As(err, &e) || e.Column != 11 || e.Name != "time" {
+			if ok || !errors.As(err, &e) || e.Column != width+1 || e.Name != "time" {
 				t.Fatalf("time %v: %v", at, err)
 			}
 		}
-		for _, n := range []int{0, 9} {
+		for _, n := range []int{0, width - 1} {
 			if _, _, err := s.Push(good[:n], at); err == nil {
 				t.Fatalf("a sample of %d values passed", n)
 			}
@@ -268,7 +229,7 @@ func TestFlush(t *testing.T) {
 	}
 	row := 0
 	for ; times[row] < all[0].End; row++ {
-		if _, ok, err := s.Push(samples[10*row:][:10], times[row]); ok || err != nil {
+		if _, ok, err := s.Push(samples[width*row:][:width], times[row]); ok || err != nil {
 			t.Fatal(ok, err)
 		}
 	}
@@ -285,7 +246,7 @@ func TestPushAllocatesNothing(t *testing.T) {
 	samples, times := recorded()
 	row, events := 0, 0
 	n := testing.AllocsPerRun(len(times)-1, func() {
-		_, ok, err := s.Push(samples[10*row:][:10], times[row])
+		_, ok, err := s.Push(samples[width*row:][:width], times[row])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -339,8 +300,8 @@ func TestProbabilities(t *testing.T) {
 func TestClassifyAllocatesNothing(t *testing.T) {
 	c := newClassifier(t)
 	samples, _ := recorded()
-	c.Classify(samples[:1000])
-	if n := testing.AllocsPerRun(10, func() { c.Classify(samples[:800]) }); n != 0 {
+	c.Classify(samples[:width*50])
+	if n := testing.AllocsPerRun(10, func() { c.Classify(samples[:width*40]) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
@@ -348,46 +309,54 @@ func TestClassifyAllocatesNothing(t *testing.T) {
 func TestClassify(t *testing.T) {
 	c := newClassifier(t)
 	samples, times := recorded()
-	events := find(t, newSpotter(t), func(int) {})
-	for _, e := range events {
-		first, _ := slices.BinarySearch(times, e.Start)
-		last, _ := slices.BinarySearch(times, e.End)
-		label, confidence, err := c.Classify(samples[10*first : 10*(last+1)])
+	row := func(at float64) int { return width * slices.IndexFunc(times, func(t float64) bool { return t >= at }) }
+	for _, e := range find(t, newSpotter(t), func(int) {}) {
+		a, b := row(e.Start-0.1), row(e.End+0.1)
+		label, confidence, err := c.ClassifyAfter(samples[:a], samples[a:b])
 		if err != nil || label != e.Label || !(confidence > 0.3 && confidence <= 1) {
-			t.Errorf("%v: %s, confidence %v, %v", e, label, confidence, err)
+			t.Errorf("%s at %v s: %s, confidence %v, %v", e.Label, e.Start, label, confidence, err)
+		}
+		if label, _, err := c.Classify(samples[a:b]); err != nil || label != e.Label {
+			t.Errorf("%s at %v s, without what was before: %s, %v", e.Label, e.Start, label, err)
 		}
 	}
-	for _, n := range []int{0, 9, 30, 41} {
+	for _, n := range []int{0, 1, width + 1} {
 		if _, _, err := c.Classify(samples[:n]); err == nil {
 			t.Errorf("a gesture of %d values passed", n)
 		}
 	}
-	bad := slices.Clone(samples[:500])
-	bad[123] = float32(math.NaN())
+	if _, _, err := c.ClassifyAfter(samples[:width+1], samples[width+1:][:width]); err == nil {
+		t.Error("a sample and a third passed")
+	}
+	bad := slices.Clone(samples[:50*width])
+	bad[12*width+1] = float32(math.NaN())
 	e := (*InputError)(nil)
-	if _, _, err := c.Classify(bad); !errors.As(err, &e) || e.Column != 4 || !strings.Contains(err.Error(), "sample 12") {
+	if _, _, err := c.Classify(bad); !errors.As(err, &e) || e.Column != 2 || !strings.Contains(err.Error(), "sample 12") {
 		t.Errorf("NaN: %v", err)
+	}
+	if _, _, err := c.ClassifyAfter(bad, samples[:10*width]); !errors.As(err, &e) || !strings.Contains(err.Error(), "sample 12") {
+		t.Errorf("NaN before the gesture: %v", err)
 	}
 }
 
 // TestBits pins every bit that the shipped networks put out for the demo recording, on every platform and tier.
 func TestBits(t *testing.T) {
 	const (
-		wantStream = "1fc80de6e6c018a06db524430bb56dc8ecd72466eb51116223d848b5ed10c05f"
-		wantBLSTM  = "6df8ed116da2c9bb385a1006b37216296d2dffd283ba8937ab43e14f66c8876a"
+		wantStream = "27a6062899c4c5f494471a89214e0f965c376ed4057c8317e54c34d563c4b261"
+		wantBLSTM  = "5553884086028e120bebb1f4ab7a3a6d6d53aa0dc9fc8ef3a171fabe4bec85dc"
 	)
 	s, c := newSpotter(t), newClassifier(t)
 	samples, times := recorded()
 	var stream, blstm []byte
 	for row, at := range times {
-		if _, _, err := s.Push(samples[10*row:][:10], at); err != nil {
+		if _, _, err := s.Push(samples[width*row:][:width], at); err != nil {
 			t.Fatal(err)
 		}
 		stream = appendBits(stream, s.p)
 	}
-	const rows = 75
+	const rows = 40
 	for row := 0; row+rows < len(times); row += rows {
-		if _, _, err := c.Classify(samples[10*row:][:10*rows]); err != nil {
+		if _, _, err := c.Classify(samples[width*row:][:width*rows]); err != nil {
 			t.Fatal(err)
 		}
 		blstm = appendBits(blstm, c.p)
@@ -444,8 +413,8 @@ func TestModelsThatDoNotFit(t *testing.T) {
 		{func(f *format.File) { f.Meta = nil }, "gesture.unit is missing"},
 		{with("gesture.aplha", "1"), "gesture.aplha is unknown or given twice"},
 		{with("gesture.clip", "4"), "gesture.clip is unknown or given twice"},
-		{set("gesture.unit", "1 2 3"), "gesture.unit holds 3 numbers, want 10"},
-		{set("gesture.unit", "1 1 1 1 1 1 1 1 1 0"), `gesture.unit is "0", want a number from`},
+		{set("gesture.unit", "1 2"), "gesture.unit holds 2 numbers, want 3"},
+		{set("gesture.unit", "1 1 0"), `gesture.unit is "0", want a number from`},
 		{set("gesture.clip", "nan"), `gesture.clip is "nan", want a number from`},
 		{set("gesture.alpha", "2"), `gesture.alpha is "2", want a number from 0 to 1`},
 		{set("gesture.on", "0"), `gesture.on is "0", want a number from`},
@@ -456,7 +425,7 @@ func TestModelsThatDoNotFit(t *testing.T) {
 		{set("gesture.hold", "0"), `gesture.hold is "0", want a whole number from 1`},
 		{set("gesture.min_rows", "1.5"), `gesture.min_rows is "1.5", want a whole number from 1`},
 		{set("gesture.none", "G0"), "gesture.none names none of the labels"},
-		{with("gesture.refractory", "-1"), `gesture.refractory is "-1", want a whole number from 0`},
+		{set("gesture.refractory", "-1"), `gesture.refractory is "-1", want a whole number from 0`},
 		{with("gesture.gate", "0.2"), "gesture.gate needs gate_rows and gate_alpha"},
 		{with("gesture.gate", "-1"), `gesture.gate is "-1", want a number from 0`},
 		{func(f *format.File) { f.Labels = nil }, "no labels"},

@@ -22,11 +22,10 @@ type golden struct {
 		Params map[string]string
 		Awake  []int
 	}
-	Raw        []float32
-	Alpha      string
-	Stream     []uint32
-	Segment    []uint32
-	SegmentOdd []uint32 `json:"segment_odd"`
+	Unit, Clip, Alpha string
+	Raw               []uint32
+	Stream            []uint32
+	Segment           []uint32
 	// the second half of Raw, with the level that the first leaves
 	SegmentAfter []uint32 `json:"segment_after"`
 }
@@ -122,28 +121,31 @@ func equalBits(t *testing.T, what string, got []float32, want []uint32) {
 }
 
 func TestInputAgainstPython(t *testing.T) {
+	const in = 4
 	g := readGolden(t)
-	c := newClassifier(t)
-	const in = 10
-	c.findLevel(nil, g.Raw, in)
-	c.normalise(g.Raw, len(g.Raw)/in, in)
+	m := newMeta(&format.File{Meta: []format.Pair{{Key: prefix + "unit", Value: g.Unit}, {Key: prefix + "clip", Value: g.Clip},
+		{Key: prefix + "alpha", Value: g.Alpha}}})
+	scale, alpha := m.scale(in), m.float("alpha", 0, 1)
+	if err := m.end(); err != nil {
+		t.Fatal(err)
+	}
+	raw := make([]float32, len(g.Raw))
+	for i, b := range g.Raw {
+		raw[i] = math.Float32frombits(b)
+	}
+	c := Classifier{scale: scale, alpha: alpha, level: make([]float32, in)}
+	c.findLevel(nil, raw, in)
+	c.normalise(raw, len(raw)/in, in)
 	equalBits(t, "segment", c.x, g.Segment)
-	odd := g.Raw[:len(g.SegmentOdd)]
-	c.findLevel(nil, odd, in)
-	c.normalise(odd, len(odd)/in, in)
-	equalBits(t, "segment of odd length", c.x, g.SegmentOdd)
+	before, rows := raw[:len(raw)/2], raw[len(raw)/2:]
+	c.findLevel(before, rows, in)
+	c.normalise(rows, len(rows)/in, in)
+	equalBits(t, "segment after samples", c.x, g.SegmentAfter)
 
-	m := &meta{}
-	before, rows := g.Raw[:len(g.SegmentOdd)], g.Raw[len(g.SegmentOdd):]
-	after := Classifier{scale: c.scale, alpha: m.number("alpha", g.Alpha, 0, 1), level: make([]float32, in)}
-	after.findLevel(before, rows, in)
-	after.normalise(rows, len(rows)/in, in)
-	equalBits(t, "segment after samples", after.x, g.SegmentAfter)
-
-	b := baseline{scale: c.scale, alpha: m.number("alpha", g.Alpha, 0, 1), level: make([]float32, in)}
-	x := make([]float32, len(g.Raw))
+	b := baseline{scale: scale, alpha: alpha, level: make([]float32, in)}
+	x := make([]float32, len(raw))
 	for i := 0; i < len(x); i += in {
-		b.next(x[i:][:in], g.Raw[i:][:in])
+		b.next(x[i:][:in], raw[i:][:in])
 	}
 	equalBits(t, "stream", x, g.Stream)
 }

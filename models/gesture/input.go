@@ -1,9 +1,9 @@
 package gesture
 
-// scale turns distances from a baseline, in counts, into network input. Every operation is rounded to float32 on its own (the
+// scale turns distances from a baseline, in the unit of the channel, into network input. Every operation is rounded to float32 on its own (the
 // conversions keep the compiler from fusing), so that all platforms agree.
 type scale struct {
-	inv  []float32 // 1 / counts of one unit
+	inv  []float32 // 1 / what makes 1 at the input
 	clip float32
 }
 
@@ -38,15 +38,6 @@ func (b *baseline) next(x, sample []float32) {
 		x[k] = b.apply(k, d)
 		b.level[k] += float32(b.alpha * d)
 	}
-}
-
-// restLevel is the mean of the first n rows of channel k.
-func restLevel(rows []float32, k, channels, n int) float32 {
-	var sum float32
-	for t := range n {
-		sum += rows[t*channels+k]
-	}
-	return sum / float32(n)
 }
 
 // gate tells movement from rest, so that the network need not run in rests: its state stays what it was.

@@ -26,9 +26,6 @@ func NetworkInput(m *runtime.Model, rows []float32) (x []float32, at []int, err 
 	if err != nil {
 		return nil, nil, err
 	}
-	if n < c.rest {
-		return nil, nil, fmt.Errorf("%d samples: want %d or more", n, c.rest)
-	}
 	c.findLevel(nil, rows, in)
 	c.normalise(rows, n, in)
 	for t := range n {

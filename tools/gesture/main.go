@@ -23,18 +23,17 @@ import (
 const usage = `gesture finds hand gestures in the samples of inertial sensors as they happen.
 
   gesture                          a synthetic demo recording
-  gesture -in rec.csv              a file: 10 channels in ADC counts, then the time in ms
-  sensor | gesture -in - -json     a live stream, one JSON object a gesture
-  gesture -demo-csv demo.csv       write the demo recording, to see the format
-  gesture -model my.recur -in -    a model of your own
+  gesture -sensor iio              a kernel driver's device, with its time stamps
+  gesture -sensor mpu6050:1:0x68   a chip at I2C bus 1
+  gesture -sensor csv:rec.csv      a recording; -speed 1 plays it as fast as it was made
+  gesture -sensor iio -json        one JSON object a gesture
+  gesture doctor                   what is here, and how well it works
 
-Sensors in SI units, brought to the model's rate, channels and units (docs/sensors.md):
+Sensors are brought to the model's rate, channels and units (docs/sensors.md). The embedded model wants the acceleration of a finger.
 
-  gesture -model my.recur -sensor iio                     a kernel driver's device, with its time stamps
-  gesture -model my.recur -sensor mpu6050:1:0x68,accel=8  a chip at I2C bus 1
-  gesture -model my.recur -sensor serial:/dev/ttyUSB0     lines of CSV or JSON
-  gesture -model my.recur -sensor csv:rec.csv -speed 1    a recording, as fast as it was made
-  gesture doctor                                          what is here, and how well it works
+  gesture -model my.recur -sensor serial:/dev/ttyUSB0  a model of your own; lines of CSV or JSON
+  gesture -in rec.csv                                  a file as the model takes it: its channels at its rate, then the time in ms
+  gesture -demo-csv demo.csv                           write the demo recording, to see that format
 
 Gestures of your own, from a few examples (docs/teaching.md):
 
@@ -500,7 +499,7 @@ func (s *summary) print(w io.Writer, rate float32) {
 		fmt.Fprintf(w, ", %.3f %% of real time", 100*busy/span)
 		got := float64(s.samples-1) / span
 		if r := float64(rate); r > 0 && (got < 0.8*r || got > 1.25*r) {
-			fmt.Fprintf(w, "\ngesture: %.1f samples for each second of time; the model was trained at %.1f", got, r)
+			fmt.Fprintf(w, "\ngesture: %.1f samples for each second of time; the model was trained at %.4g", got, r)
 		}
 	}
 	fmt.Fprintln(w)

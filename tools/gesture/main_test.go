@@ -69,7 +69,7 @@ func TestJSON(t *testing.T) {
 func TestCSV(t *testing.T) {
 	_, want, _ := gestureCommand("")
 	status, csv, errs := gestureCommand("", "-demo-csv", "-")
-	if status != 0 || errs != "" || len(csv) > 300<<10 {
+	if status != 0 || errs != "" || len(csv) > 100<<10 {
 		t.Fatalf("status %d, %s, %d bytes", status, errs, len(csv))
 	}
 	file := filepath.Join(t.TempDir(), "demo.csv")
@@ -101,18 +101,18 @@ func TestEventsStayPrinted(t *testing.T) {
 	_, csv, _ := gestureCommand("", "-demo-csv", "-")
 	lines := strings.SplitAfter(csv, "\n")
 	half := len(lines) / 2
-	bad := strings.Join(lines[:half], "") + "1,2,3,x\n"
+	bad := strings.Join(lines[:half], "") + "1,x,3,4\n"
 	status, got, errs := gestureCommand(bad, "-in", "-")
 	if status != 1 || !strings.HasPrefix(want, got) || strings.Count(got, "\n") < 3 {
 		t.Errorf("status %d, printed\n%s", status, got)
 	}
-	if want := "gesture: standard input: line " + strconv.Itoa(half+1) + `, column 4 (gWx): "x" is not a number` + "\n"; errs != want {
+	if want := "gesture: standard input: line " + strconv.Itoa(half+1) + `, column 2 (ay): "x" is not a number` + "\n"; errs != want {
 		t.Errorf("error %q, want %q", errs, want)
 	}
 }
 
 func TestFailures(t *testing.T) {
-	const row = "1,2,3,4,5,6,7,8,9,10,"
+	const row = "1,2,3,"
 	dir := t.TempDir()
 	model := filepath.Join(dir, "bad.recur")
 	if err := os.WriteFile(model, []byte("RECUR"), 0o644); err != nil {
@@ -125,12 +125,12 @@ func TestFailures(t *testing.T) {
 		errs   string
 	}{
 		{"", []string{"-in", "-"}, 1, "gesture: standard input: no samples\n"},
-		{"a,b,c,d,e,f,g,h,i,j,k\n\n", []string{"-in", "-"}, 1, "gesture: standard input: no samples\n"},
-		{row + "16\n" + row + "16\n", []string{"-in", "-"}, 1, "gesture: standard input: line 2, column 11 (time): 0.016 s is not after 0.016 s\n"},
-		{row + "16\n\n" + row + "15\n", []string{"-in", "-"}, 1, "gesture: standard input: line 3, column 11 (time): 0.015 s is not after 0.016 s\n"},
-		{"1,2,3,1e30,5,6,7,8,9,10,16\n", []string{"-in", "-"}, 1, "gesture: standard input: line 1, column 4 (gWx): 1e+30 is no sensor reading\n"},
-		{"1,2,nan,4,5,6,7,8,9,10,16\n", []string{"-in", "-"}, 1, "gesture: standard input: line 1, column 3 (aWz): \"nan\" is not finite\n"},
-		{"1,2\n", []string{"-in", "-"}, 1, "gesture: standard input: line 1, column 3 (aWz): missing\n"},
+		{"a,b,c,d\n\n", []string{"-in", "-"}, 1, "gesture: standard input: no samples\n"},
+		{row + "16\n" + row + "16\n", []string{"-in", "-"}, 1, "gesture: standard input: line 2, column 4 (time): 0.016 s is not after 0.016 s\n"},
+		{row + "16\n\n" + row + "15\n", []string{"-in", "-"}, 1, "gesture: standard input: line 3, column 4 (time): 0.015 s is not after 0.016 s\n"},
+		{"1,1e30,3,16\n", []string{"-in", "-"}, 1, "gesture: standard input: line 1, column 2 (ay): 1e+30 is no sensor reading\n"},
+		{"1,2,nan,16\n", []string{"-in", "-"}, 1, "gesture: standard input: line 1, column 3 (az): \"nan\" is not finite\n"},
+		{"1,2\n", []string{"-in", "-"}, 1, "gesture: standard input: line 1, column 3 (az): missing\n"},
 		{"", []string{"-in", filepath.Join(dir, "absent.csv")}, 1, "absent.csv"},
 		{"", []string{"-in", dir}, 1, dir},
 		{"", []string{"-model", filepath.Join(dir, "absent.recur")}, 1, "absent.recur"},
@@ -196,7 +196,7 @@ func TestRateNote(t *testing.T) {
 			slow.WriteString(line)
 		}
 	}
-	if _, _, errs := gestureCommand(slow.String(), "-in", "-"); !strings.Contains(errs, "the model was trained at 62.5") {
+	if _, _, errs := gestureCommand(slow.String(), "-in", "-"); !strings.Contains(errs, "the model was trained at 31.25") {
 		t.Errorf("no note on half the sample rate: %s", errs)
 	}
 	if _, _, errs := gestureCommand(csv, "-in", "-"); strings.Contains(errs, "trained") {

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	goruntime "runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -17,16 +18,17 @@ import (
 	"time"
 
 	"github.com/recur-go/recur/models/gesture"
+	"github.com/recur-go/recur/runtime/format"
 	"github.com/recur-go/recur/tools/internal/sensor"
 	"github.com/recur-go/recur/tools/internal/sensor/i2c/i2ctest"
 	"github.com/recur-go/recur/tools/internal/sensor/iio/iiotest"
 	"github.com/recur-go/recur/tools/internal/sensor/serial/pty"
 )
 
-// everyChannel maps an IMU to what the embedded model wants.
-const everyChannel = "aWx=ax,aWy=ay,aWz=az,gWx=gx,gWz=gz,aFx=ax,aFy=ay,aFz=az,gFx=gx,gFz=gz"
-
-const demoColumns = "aWx,aWy,aWz,gWx,gWz,aFx,aFy,aFz,gFx,gFz,time_ms"
+const (
+	demoColumns = "ax,ay,az,time_ms"
+	period      = 0.032 // s of the demo
+)
 
 func on(h host, stdin string, args ...string) (status int, stdout, stderr string) {
 	var out, errs bytes.Buffer
@@ -47,8 +49,7 @@ func TestRecordings(t *testing.T) {
 	var objects strings.Builder
 	for line := range strings.Lines(rows) {
 		f := strings.Split(strings.TrimSpace(line), ",")
-		fmt.Fprintf(&objects, `{"t":%s,"aF":[%s],"aWx":%s,"aWy":%s,"aWz":%s,"gFx":%s,"gFz":%s,"gWx":%s,"gWz":%s}`+"\n",
-			"0"+f[10]+"e-3", strings.Join(f[5:8], ","), f[0], f[1], f[2], f[8], f[9], f[3], f[4])
+		fmt.Fprintf(&objects, `{"t":0%se-3,"a":[%s],"p":{"v":[%s,0]},"gz":0}`+"\n", f[3], strings.Join(f[:3], ","), f[2])
 	}
 	for name, c := range map[string]struct {
 		stdin string
@@ -57,8 +58,9 @@ func TestRecordings(t *testing.T) {
 		"names in the file": {named, []string{"-sensor", "csv:-"}},
 		"names in a flag":   {csv, []string{"-sensor", "csv:-", "-columns", demoColumns}},
 		"a file":            {"", []string{"-sensor", "csv:" + file, "-columns", demoColumns}},
-		"a rate instead":    {csv, []string{"-sensor", "csv:-", "-rate", "62.5", "-columns", strings.Replace(demoColumns, "time_ms", "_", 1)}},
-		"objects":           {objects.String(), []string{"-sensor", "json:-", "-map", "aFx=aF_x,aFy=aF_y,aFz=aF_z"}},
+		"a rate instead":    {csv, []string{"-sensor", "csv:-", "-rate", "31.25", "-columns", strings.Replace(demoColumns, "time_ms", "_", 1)}},
+		"objects":           {objects.String(), []string{"-sensor", "json:-"}},
+		"another's axis":    {objects.String(), []string{"-sensor", "json:-", "-map", "az=p_v_x"}},
 	} {
 		if status, got, errs := gestureCommand(c.stdin, c.args...); status != 0 || got != want {
 			t.Errorf("%s: status %d, %s\n%s", name, status, errs, got)
@@ -84,15 +86,15 @@ func TestOtherRates(t *testing.T) {
 	for _, rate := range []float64{50, 90, 100, 200, 1000} {
 		var b strings.Builder
 		for k := 0; ; k++ {
-			at := float64(k) / rate / 0.016
+			at := float64(k) / rate / period
 			i := int(at)
 			if i+1 >= len(rows) {
 				break
 			}
-			for c, v := range rows[i][:10] {
+			for c, v := range rows[i][:3] {
 				fmt.Fprintf(&b, "%v,", v+(rows[i+1][c]-v)*(at-float64(i)))
 			}
-			fmt.Fprintf(&b, "%v\n", at*16)
+			fmt.Fprintf(&b, "%v\n", at*32)
 		}
 		status, out, errs := gestureCommand(b.String(), "-sensor", "csv:-", "-columns", demoColumns, "-json")
 		got := events(t, out)
@@ -130,11 +132,20 @@ func events(t *testing.T, text string) (all []event) {
 	return all
 }
 
-// TestGap cuts a second out of a gesture: the gap is reported twice, and that gesture is not.
+// TestGap cuts most of the second gesture out: the gap is reported twice, and that gesture is not.
 func TestGap(t *testing.T) {
 	_, csv, _ := gestureCommand("", "-demo-csv", "-")
-	lines := strings.SplitAfter(csv, "\n")
-	const from, to = 1 + 205, 1 + 265 // 3.28 s to 4.24 s, most of the second gesture
+	_, text, _ := gestureCommand("", "-json")
+	lines, all := strings.SplitAfter(csv, "\n"), events(t, text)
+	from := 1 + int(math.Round((all[1].Start+0.1)/period))
+	to := from + 25
+	last, span := float64(from-2)*period, 26*period
+	var want []string
+	for i, e := range all {
+		if i != 1 {
+			want = append(want, e.Label)
+		}
+	}
 	cut := strings.Join(lines[:from], "") + strings.Join(lines[to:], "")
 	status, out, errs := gestureCommand(cut, "-sensor", "csv:-", "-columns", demoColumns, "-json")
 	var labels, kinds []string
@@ -144,16 +155,16 @@ func TestGap(t *testing.T) {
 			continue
 		}
 		kinds = append(kinds, e.Event)
-		if math.Abs(e.T-3.264) > 1e-6 || math.Abs(e.Span-0.976) > 1e-6 || !e.Reset {
+		if math.Abs(e.T-last) > 1e-6 || math.Abs(e.Span-span) > 1e-6 || !e.Reset {
 			t.Errorf("%+v", e)
 		}
 	}
-	if status != 0 || strings.Join(kinds, " ") != "gap" || strings.Join(labels, " ") != "G3 G1 G9 G5 G2 G8 G4 G6" ||
-		!strings.Contains(errs, "gesture: 3.264 s: a gap of 0.976 s; recognition starts again\n") {
+	if status != 0 || strings.Join(kinds, " ") != "gap" || !slices.Equal(labels, want) ||
+		!strings.Contains(errs, fmt.Sprintf("gesture: %.3f s: a gap of %.3f s; recognition starts again\n", last, span)) {
 		t.Errorf("status %d, %v, %v\n%s", status, kinds, labels, errs)
 	}
-	if _, out, errs := gestureCommand(cut, "-sensor", "csv:-", "-columns", demoColumns, "-gap", "62"); strings.Contains(errs, "gap") || out == "" {
-		t.Errorf("-gap 62: %s", errs)
+	if _, out, errs := gestureCommand(cut, "-sensor", "csv:-", "-columns", demoColumns, "-gap", "27"); strings.Contains(errs, "gap") || out == "" {
+		t.Errorf("-gap 27: %s", errs)
 	}
 }
 
@@ -161,12 +172,14 @@ func TestGap(t *testing.T) {
 func TestNoNumber(t *testing.T) {
 	_, csv, _ := gestureCommand("", "-demo-csv", "-")
 	lines := strings.SplitAfter(csv, "\n")
-	for _, c := range []struct{ n, status, gestures int }{{1, 0, 9}, {2, 0, 9}, {200, 1, 1}} {
-		text := strings.Join(lines[:300], "")
-		for _, line := range lines[300:][:c.n] {
+	_, out, _ := gestureCommand("", "-json")
+	from := 1 + int((events(t, out)[1].End+0.6)/period) // in the rest after two gestures
+	for _, c := range []struct{ n, status, gestures int }{{1, 0, 9}, {2, 0, 9}, {200, 1, 2}} {
+		text := strings.Join(lines[:from], "")
+		for _, line := range lines[from:][:c.n] {
 			text += "nan" + line[strings.IndexByte(line, ','):]
 		}
-		text += strings.Join(lines[300+c.n:], "")
+		text += strings.Join(lines[from+c.n:], "")
 		status, out, errs := gestureCommand(text, "-sensor", "csv:-", "-columns", demoColumns, "-json")
 		got := events(t, out)
 		wrong := 0
@@ -175,7 +188,7 @@ func TestNoNumber(t *testing.T) {
 				wrong++
 			}
 		}
-		if status != c.status || wrong != 1 || len(got)-wrong != c.gestures || !strings.Contains(errs, "aWx is not finite") {
+		if status != c.status || wrong != 1 || len(got)-wrong != c.gestures || !strings.Contains(errs, "ax is not finite") {
 			t.Errorf("%d: status %d, %s%s", c.n, status, out, errs)
 		}
 	}
@@ -190,7 +203,7 @@ func TestSpeed(t *testing.T) {
 	for _, args := range [][]string{{}, {"-in", "-"}, {"-sensor", "csv:-", "-columns", demoColumns}} {
 		begin := clock.Now()
 		_, got, errs := on(h, csv, append(args, "-speed", "4")...)
-		if took := (clock.Now() - begin).Seconds(); got != want || math.Abs(took-1362*0.016/4) > 0.001 {
+		if took := (clock.Now() - begin).Seconds(); got != want || math.Abs(took-float64(strings.Count(csv, "\n")-2)*period/4) > 0.001 {
 			t.Errorf("%v: took %v s, %s", args, took, errs)
 		}
 	}
@@ -198,7 +211,7 @@ func TestSpeed(t *testing.T) {
 
 func TestSpeedOfASensor(t *testing.T) {
 	h, _ := chipHost(still)
-	if status, _, errs := on(h, "", "-sensor", "lsm6dso", "-map", everyChannel, "-speed", "2"); status != 1 || !strings.Contains(errs, "-speed is for recordings") {
+	if status, _, errs := on(h, "", "-sensor", "lsm6dso", "-speed", "2"); status != 1 || !strings.Contains(errs, "-speed is for recordings") {
 		t.Errorf("status %d, %s", status, errs)
 	}
 }
@@ -227,12 +240,12 @@ func TestSensorFailures(t *testing.T) {
 		{"", "-sensor csv:" + dir + "/absent", 1, "no such file"},
 		{"", "-sensor csv:-", 1, "gesture: -sensor csv:-: standard input: no samples\n"},
 		{"1,2\n", "-sensor csv:-", 1, "a line of names must come first"},
-		{"t,ax\n1,2\n", "-sensor csv:-", 1, "gesture: standard input: the sensor has no aWx, aWy, aWz, gWx, gWz, aFx, aFy, aFz, gFx, gFz\n" +
-			"  the model wants  aWx [counts] aWy [counts] aWz [counts] gWx [counts] gWz [counts] aFx [counts] aFy [counts] aFz [counts] gFx [counts] gFz [counts]\n" +
+		{"t,ax\n1,2\n", "-sensor csv:-", 1, "gesture: standard input: the sensor has no ay, az\n" +
+			"  the model wants  ax [m/s2] ay [m/s2] az [m/s2]\n" +
 			"  the sensor gives ax [m/s^2]\n"},
 		{"t,ax\n1,2\n", "-sensor csv:- -map b=ax", 1, `the model has no channel "b"`},
 		{"t,ax\n1,2\n", "-sensor csv:- -axes x,y,y", 1, "two of the axes are the same"},
-		{"t,p\n0,1\n1,x\n", "-sensor csv:- -map " + strings.NewReplacer("ax", "p", "ay", "p", "az", "p", "gx", "p", "gz", "p").Replace(everyChannel), 1,
+		{"t,p\n0,1\n1,x\n", "-sensor csv:- -map ax=p,ay=p,az=p", 1,
 			`gesture: standard input: line 3: column 2 (p): "x" is not a number`},
 		{"", "-in a -sensor iio", 2, "both -in and -sensor"},
 		{"", "-axes x,y,z", 2, "go with -sensor"},
@@ -292,7 +305,7 @@ func TestChip(t *testing.T) {
 			}
 			return d
 		}
-		status, out, errs := on(h, "", "-sensor", "lsm6dso:1:0x6b,accel=4", "-map", everyChannel, "-json")
+		status, out, errs := on(h, "", "-sensor", "lsm6dso:1:0x6b,accel=4", "-json")
 		var notes []string
 		for _, e := range events(t, out) {
 			notes = append(notes, e.Event)
@@ -323,7 +336,7 @@ func TestKernelDevice(t *testing.T) {
 		}
 		d.Unplug()
 	}()
-	status, out, errs := on(h, "", "-sensor", "iio:lsm6ds3", "-map", everyChannel, "-json")
+	status, out, errs := on(h, "", "-sensor", "iio:lsm6ds3", "-json")
 	got := events(t, out)
 	if status != 1 || !strings.Contains(errs, "gesture: lsm6ds3 (iio:device0): ") || len(got) != 1 || got[0].Event != "jump" {
 		t.Errorf("status %d, %v, %s", status, got, errs)
@@ -388,7 +401,7 @@ func TestSteadyState(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sample := make([]float32, 10)
+	sample := make([]float32, model.InputWidth())
 	found := 0
 	n := testing.AllocsPerRun(5000, func() {
 		at, err := f.Next(sample)
@@ -418,7 +431,9 @@ func TestMain(m *testing.M) {
 func TestSignal(t *testing.T) {
 	other, path := pty.Open(t)
 	_, csv, _ := gestureCommand("", "-demo-csv", "-")
-	rows := strings.SplitAfter(csv, "\n")[1:130] // one gesture and the rest after it
+	_, text, _ := gestureCommand("", "-json")
+	first := events(t, text)[0]
+	rows := strings.SplitAfter(csv, "\n")[1 : 1+int((first.End+0.9)/period)] // one gesture and the rest after it
 	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
 		c := exec.Command(os.Args[0], "-sensor", "serial:"+path, "-columns", demoColumns, "-exec", "sleep 60", "-exec-timeout", "1m")
 		c.Env = append(os.Environ(), "GESTURE_TEST_PROGRAM=1")
@@ -439,7 +454,7 @@ func TestSignal(t *testing.T) {
 			time.Sleep(time.Millisecond)
 		}
 		line, err := bufio.NewReader(out).ReadString('\n')
-		if err != nil || !strings.Contains(line, "G3") {
+		if err != nil || !strings.Contains(line, first.Label) {
 			t.Errorf("%v: %q, %v", sig, line, err)
 		}
 		time.Sleep(200 * time.Millisecond) // until the command runs
@@ -471,14 +486,34 @@ func waitForPort(t *testing.T, pid int, path string) {
 	t.Fatalf("%s is not opened", path)
 }
 
+// otherChannel writes a model that wants what no IMU has.
+func otherChannel(t *testing.T) string {
+	t.Helper()
+	m, err := gesture.Stream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := *m.File()
+	f.Input.Channels = append(slices.Clone(f.Input.Channels[1:]), format.Channel{Name: "pressure", Unit: "Pa"})
+	b, err := format.Encode(&f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "other.recur")
+	if err := os.WriteFile(path, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 func TestDoctor(t *testing.T) {
 	h, bus := chipHost(still)
 	tree := iiotest.New(t)
 	tree.Device("bmi160", "accel")
 	h.root = tree.Root
-	status, out, errs := on(h, "", "doctor", "-sensor", "lsm6dso,gyro=500", "-map", everyChannel)
+	status, out, errs := on(h, "", "doctor", "-sensor", "lsm6dso,gyro=500")
 	for _, want := range []string{"tier ", "found     iio:device0", "bmi160: accel", "lsm6dso:1:0x6b", "measured  LSM6DSO (bus 1, address 0x6b)",
-		"nominal 104", "gravity 9.80", "fine      nothing is wrong", "% of a core"} {
+		"nominal 52", "gravity 9.80", "fine      nothing is wrong", "% of a core"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
@@ -486,7 +521,7 @@ func TestDoctor(t *testing.T) {
 	if status != 0 || errs != "" {
 		t.Errorf("status %d, %s\n%s", status, errs, out)
 	}
-	status, out, _ = on(h, "", "doctor", "-sensor", "lsm6dso", "-json", "-seconds", "2")
+	status, out, _ = on(h, "", "doctor", "-sensor", "lsm6dso", "-json", "-seconds", "2", "-model", otherChannel(t))
 	var r struct {
 		Tier     string
 		StepNS   float64 `json:"step_ns"`
@@ -504,8 +539,8 @@ func TestDoctor(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	// n is uniform in 0 to 96: its mean is 48, its deviation 28.
-	if status != 1 || len(r.Problems) != 1 || !strings.Contains(r.Problems[0], "the sensor has no aWx") || len(r.Found) != 2 ||
-		math.Abs(r.Measured.Rate/104-1) > 0.01 || math.Abs(r.Measured.Channels[0].Mean-0.048) > 0.005 ||
+	if status != 1 || len(r.Problems) != 1 || !strings.Contains(r.Problems[0], "the sensor has no pressure") || len(r.Found) != 2 ||
+		math.Abs(r.Measured.Rate/52-1) > 0.01 || math.Abs(r.Measured.Channels[0].Mean-0.048) > 0.005 ||
 		math.Abs(r.Measured.Channels[0].Noise-0.028) > 0.003 || r.StepNS <= 0 || r.Tier == "" {
 		t.Errorf("status %d, %+v", status, r)
 	}
@@ -545,7 +580,7 @@ func TestDoctorFindsFaults(t *testing.T) {
 		},
 	} {
 		h, _ := chipHost(signal)
-		status, out, _ := on(h, "", "doctor", "-map", everyChannel, "-sensor", "lsm6dso")
+		status, out, _ := on(h, "", "doctor", "-sensor", "lsm6dso")
 		if status != 1 || !strings.Contains(out, "PROBLEM   LSM6DSO (bus 1, address 0x6b): "+want) {
 			t.Errorf("%s: status %d\n%s", want, status, out)
 		}

@@ -166,19 +166,19 @@ func TestPage(t *testing.T) {
 	page.Until(`document.querySelector("#status").dataset.state == "off"`)
 }
 
-// phoneRows are the finger's motion in the demo recording: the time in ms, the acceleration and the rotation about x, y and z.
+// phoneRows are the demo recording as a phone's motion: the time in ms, the acceleration and some rotation about x, y and z.
 func phoneRows(t *testing.T) (rows [][]float64) {
 	t.Helper()
 	_, csv, _ := gestureCommand("", "-demo-csv", "-")
 	_, text, _ := strings.Cut(csv, "\n")
 	for line := range strings.Lines(text) {
-		var r [11]float64
+		var r [4]float64
 		for k, f := range strings.Split(strings.TrimSpace(line), ",") {
 			if _, err := fmt.Sscan(f, &r[k]); err != nil {
 				t.Fatal(err)
 			}
 		}
-		rows = append(rows, []float64{r[10], r[5], r[6], r[7], r[8], 0, r[9]})
+		rows = append(rows, []float64{r[3], r[0], r[1], r[2], r[1] / 10, 0, r[0] / 10})
 	}
 	return rows
 }
@@ -199,16 +199,13 @@ func shake(t *testing.T, page *browsertest.Page, rows [][]float64) {
 		let n = 0;
 		for (const [t, ax, ay, az, gx, gy, gz] of rows) {
 			const e = new DeviceMotionEvent("devicemotion", {accelerationIncludingGravity: {x: ax, y: ay, z: az},
-				rotationRate: {alpha: gx * degrees, beta: gy * degrees, gamma: gz * degrees}, interval: 16});
+				rotationRate: {alpha: gx * degrees, beta: gy * degrees, gamma: gz * degrees}, interval: 32});
 			Object.defineProperty(e, "timeStamp", {value: t});
 			dispatchEvent(e);
 			if (++n % 4 === 0) await new Promise(done => setTimeout(done, 4));
 		}
 	})(`+string(recording)+`)`)
 }
-
-// fingerOnly are the channels of the demo recording that a phone can have, as the phone calls them, and the model's from them.
-const fingerOnly = "aWx=ax,aWy=ay,aWz=az,gWx=gx,gWz=gz,aFx=ax,aFy=ay,aFz=az,gFx=gx,gFz=gz"
 
 // TestPhone plays a recording as the motion of a phone: the gestures must be those that are found in it as a file.
 func TestPhone(t *testing.T) {
@@ -218,13 +215,13 @@ func TestPhone(t *testing.T) {
 	for _, r := range rows {
 		fmt.Fprintf(&six, "%v,%v,%v,%v,%v,%v,%v\n", r[0], r[1], r[2], r[3], r[4], r[5], r[6])
 	}
-	_, text, errs := gestureCommand(six.String(), "-sensor", "csv:-", "-map", fingerOnly, "-json")
+	_, text, errs := gestureCommand(six.String(), "-sensor", "csv:-", "-json")
 	want := labels(t, text)
 	if len(want) < 2 {
 		t.Fatalf("the recording has %q: %s", want, errs)
 	}
 	b := browsertest.Start(t)
-	p := startPages(t, "-sensor", "phone", "-map", fingerOnly, "-json")
+	p := startPages(t, "-sensor", "phone", "-json")
 	page := b.Open(p.url, looks["phone"])
 	page.Until(`document.querySelector("#use").offsetHeight > 0`)
 	screenshots(page, "waiting")
@@ -252,9 +249,9 @@ func TestPhone(t *testing.T) {
 func TestRecordWithPhone(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "my.csv")
 	b := browsertest.Start(t)
-	p := startPages(t, "record", "-label", "wave", "-n", "2", "-o", file, "-sensor", "phone", "-map", fingerOnly)
+	p := startPages(t, "record", "-label", "wave", "-n", "2", "-o", file, "-sensor", "phone")
 	page := b.Open(p.url, looks["phone"])
-	shake(t, page, phoneRows(t)[:420])
+	shake(t, page, phoneRows(t)[:210])
 	if err := p.cmd.Wait(); err != nil {
 		t.Errorf("%v: %s", err, p.errs)
 	}

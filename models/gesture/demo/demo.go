@@ -12,10 +12,10 @@ import (
 //go:generate go run gen.go
 
 // Seed is that of the recording that tools/gesture plays; it begins with a short rest.
-const Seed = 14
+const Seed = 23
 
 // period is the time from one sample to the next, in ms.
-const period = 16
+const period = 32
 
 // script is the order of the gestures, as indices of classes.
 var script = [...]int{2, 6, 0, 8, 4, 1, 7, 3, 5}
@@ -52,7 +52,7 @@ func New(seed uint64) *Recording {
 
 func (r *Recording) next() {
 	r.part++
-	r.at, r.n = 0, 30+r.random.upTo(70)
+	r.at, r.n = 0, 32+r.random.upTo(32)
 	if c := r.class(); c != nil {
 		r.n = c.rows * (90 + r.random.upTo(21)) / 100
 	}
@@ -66,7 +66,7 @@ func (r *Recording) class() *class {
 	return nil
 }
 
-// Next writes the next sample, in counts of a 10-bit converter, and returns its time in seconds; after the last, io.EOF.
+// Next writes the next sample, in m/s², and returns its time in seconds; after the last, io.EOF.
 func (r *Recording) Next(sample []float32) (t float64, err error) {
 	if len(sample) != channels {
 		return 0, fmt.Errorf("sample of %d values, the demo's have %d", len(sample), channels)
@@ -89,7 +89,7 @@ func (r *Recording) Next(sample []float32) (t float64, err error) {
 				v += float64(float64(c.coef[k][i]) * s)
 			}
 		}
-		sample[k] = float32(min(max(math.RoundToEven(v/10), 0), 1023))
+		sample[k] = float32(math.RoundToEven(v)) / 100
 	}
 	t = float64(r.row*period) / 1000
 	r.row++
@@ -152,7 +152,7 @@ func WriteCSV(w io.Writer, names []string, seed uint64) error {
 		}
 		line = line[:0]
 		for _, v := range sample {
-			line = append(strconv.AppendInt(line, int64(v), 10), ',')
+			line = append(strconv.AppendFloat(line, float64(v), 'f', -1, 32), ',')
 		}
 		line = append(strconv.AppendFloat(line, math.RoundToEven(t*1000), 'f', -1, 64), '\n')
 	}

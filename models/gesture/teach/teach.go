@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"unsafe"
 
@@ -30,7 +31,7 @@ type Learnt struct {
 	Label    string
 	Examples int
 	Known    bool           // by the model before
-	Unseen   int            // examples that the model does not take for gestures
+	Unseen   int            // examples in which the taught stream model finds no gesture
 	Right    int            // examples that are told right by what the others teach
 	Wrong    map[string]int // the others, by what they are taken for
 }
@@ -41,7 +42,7 @@ const Unlike = "unlike"
 // Limits of examples.
 const (
 	minExamples = 2 // of a new gesture
-	minRows     = 8
+	minRows     = 6
 	maxMillis   = 10000
 )
 
@@ -104,10 +105,46 @@ func Teach(m *runtime.Model, examples []Example, o Options) (*format.File, *Repo
 	}
 	c, report := t.fit()
 	f := t.finish(g, em, c, o)
-	if _, err := runtime.New(f); err != nil {
+	taught, err := runtime.New(f)
+	if err == nil && t.stream {
+		err = report.miss(taught, examples)
+	}
+	if err != nil {
 		return nil, nil, fmt.Errorf("the taught model: %w", err)
 	}
+	slices.Sort(report.Notes)
 	return f, report, nil
+}
+
+// miss counts the examples in which a model finds no gesture.
+func (r *Report) miss(m *runtime.Model, examples []Example) error {
+	s, err := gesture.NewSpotter(m)
+	if err != nil {
+		return err
+	}
+	width := m.InputWidth()
+	for i := range examples {
+		e := &examples[i]
+		s.Reset()
+		found := false
+		for t := range len(e.Rows) / width {
+			_, ok, err := s.Push(e.Rows[t*width:][:width], float64(t))
+			if err != nil {
+				return err
+			}
+			found = found || ok
+		}
+		if _, ok := s.Flush(); !ok && !found {
+			k := slices.IndexFunc(r.Gestures, func(l Learnt) bool { return l.Label == e.Label })
+			r.Gestures[k].Unseen++
+		}
+	}
+	for _, l := range r.Gestures {
+		if l.Unseen > 0 {
+			r.Notes = append(r.Notes, fmt.Sprintf("in %d of %d examples of %s the model finds no gesture: it will miss it", l.Unseen, l.Examples, l.Label))
+		}
+	}
+	return nil
 }
 
 // Remember returns a model that holds what teaching needs to know of its gestures, from examples of each.
@@ -200,7 +237,7 @@ func (e *Example) check(channels int, rate float32) error {
 	}
 	p := e.period(channels)
 	if p > 0 && rate > 0 && (p*float64(rate) < 800 || p*float64(rate) > 1250) {
-		return fmt.Errorf("%.1f samples a second, the model was trained at %.1f", 1000/p, rate)
+		return fmt.Errorf("%.1f samples a second, the model was trained at %.4g", 1000/p, rate)
 	}
 	if rate > 0 && float64(e.End-e.First)/float64(rate)*1000 > maxMillis {
 		return fmt.Errorf("a gesture of %d samples: longer than %d s", e.End-e.First, maxMillis/1000)
@@ -224,7 +261,7 @@ func (t *teacher) prepare(examples []Example, n int) error {
 			}
 			rows := list[k].Rows
 			if !t.stream { // cut out, with a little rest
-				const rest = 6
+				rest := int(math.Round(0.1 * float64(t.file.Input.Rate)))
 				lo, hi := max(0, s.first-rest), min(len(rows)/len(t.channels), s.end+rest)
 				rows = rows[lo*len(t.channels) : hi*len(t.channels)]
 				s.first, s.end = s.first-lo, s.end-lo
@@ -470,9 +507,6 @@ func (t *teacher) review(c *classifier) (*Report, float64) {
 			if s.example == nil || s.label != label {
 				continue
 			}
-			if t.stream && !s.seen {
-				l.Unseen++
-			}
 			z := c.project(mean(s.embedded))
 			own := c.means[k]
 			if !l.Known {
@@ -488,16 +522,12 @@ func (t *teacher) review(c *classifier) (*Report, float64) {
 			}
 		}
 		r.Gestures = append(r.Gestures, l)
-		if l.Unseen > 0 {
-			r.Notes = append(r.Notes, fmt.Sprintf("%d of %d examples of %s are no gestures to the model: it will miss it", l.Unseen, l.Examples, label))
-		}
 		for other, n := range l.Wrong {
 			if 3*n >= l.Examples {
 				r.Notes = append(r.Notes, fmt.Sprintf("%d of %d examples of %s look like %s", n, l.Examples, label, other))
 			}
 		}
 	}
-	slices.Sort(r.Notes)
 	return r, far
 }
 

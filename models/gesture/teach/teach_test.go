@@ -15,7 +15,10 @@ import (
 	"github.com/recur-go/recur/runtime/format"
 )
 
-const testRate = 62.5
+const (
+	testRate = 31.25 // of the embedded models and the demo
+	channels = 3
+)
 
 func streamModel(t testing.TB) *runtime.Model {
 	t.Helper()
@@ -27,10 +30,10 @@ func streamModel(t testing.TB) *runtime.Model {
 }
 
 // played is the demo recording of a seed.
-func played(t testing.TB, seed uint64, width int) (rows []float32) {
+func played(t testing.TB, seed uint64) (rows []float32) {
 	t.Helper()
 	r := demo.New(seed)
-	sample := make([]float32, width)
+	sample := make([]float32, channels)
 	for {
 		if _, err := r.Next(sample); err == io.EOF {
 			return rows
@@ -48,12 +51,11 @@ func examplesOf(t testing.TB, m *runtime.Model, seeds ...uint64) (list []Example
 	if err != nil {
 		t.Fatal(err)
 	}
-	width := m.InputWidth()
 	for _, seed := range seeds {
 		s := NewSegmenter(units, testRate)
 		var found []Example
-		for rows := played(t, seed, width); len(rows) > 0; rows = rows[width:] {
-			e, err := s.Push(rows[:width])
+		for rows := played(t, seed); len(rows) > 0; rows = rows[channels:] {
+			e, err := s.Push(rows[:channels])
 			if e != nil && !errors.Is(err, ErrRefused) || err != nil && e != nil { // flat tops of the synthetic curves are no fault here
 				found = append(found, *e)
 			}
@@ -75,24 +77,19 @@ func of(list []Example, label string) []Example {
 	return slices.DeleteFunc(slices.Clone(list), func(e Example) bool { return e.Label != label })
 }
 
-// swapped is a movement that the models do not know: the finger's of the wrist, and the wrist's of the finger.
-func swapped(list []Example, label string, size float32) []Example {
+// swapped is a movement that the models do not know: what was along x is along y, and so on.
+func swapped(list []Example, label string) []Example {
 	out := slices.Clone(list)
 	for i := range out {
 		e := &out[i]
 		e.Label = label
-		e.Rows = slices.Clone(e.Rows)
-		for r := e.Rows; len(r) > 0; r = r[10:] {
-			level := e.Rows[:10]
-			var v [10]float32
-			for k := range v {
-				from := (k + 5) % 10
-				v[k] = level[k] + (r[from]-level[from])*size
-			}
-			if len(r) < len(e.Rows) {
-				copy(r, v[:])
-			}
+		rows := slices.Clone(e.Rows)
+		for k := range rows {
+			c := k % channels
+			from := (c + 1) % channels
+			rows[k] = e.Rows[c] + e.Rows[k-c+from] - e.Rows[from]
 		}
+		e.Rows = rows
 	}
 	return out
 }
@@ -102,10 +99,10 @@ func reversed(list []Example, label string) []Example {
 	out := slices.Clone(list)
 	for i := range out {
 		e := &out[i]
-		n := len(e.Rows) / 10
+		n := len(e.Rows) / channels
 		rows := make([]float32, 0, len(e.Rows))
 		for t := range n {
-			rows = append(rows, e.Rows[(n-1-t)*10:][:10]...)
+			rows = append(rows, e.Rows[(n-1-t)*channels:][:channels]...)
 		}
 		*e = Example{Label: label, Rows: rows, First: n - e.End, End: n - e.First}
 	}
@@ -140,9 +137,9 @@ func spotted(t testing.TB, m *runtime.Model, list []Example) (labels []string) {
 				found = append(found, v.Label)
 			}
 		}
-		n := len(e.Rows) / 10
-		for i := range n + 100 {
-			v, ok, err := s.Push(e.Rows[min(i, n-1)*10:][:10], float64(i)/testRate)
+		n := len(e.Rows) / channels
+		for i := range n + 50 {
+			v, ok, err := s.Push(e.Rows[min(i, n-1)*channels:][:channels], float64(i)/testRate)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -173,9 +170,8 @@ func TestTeach(t *testing.T) {
 	if len(known) < 54 {
 		t.Fatalf("%d examples of the demo", len(known))
 	}
-	base := remembered(t, m, known)
 	turn, back := reversed(of(known, "G9"), "turn"), reversed(of(known, "G5"), "back")
-	f, report, err := Teach(base, append(slices.Clone(turn[:3]), back[:3]...), Options{})
+	f, report, err := Teach(m, append(slices.Clone(turn[:3]), back[:3]...), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,7 +203,7 @@ func TestTeach(t *testing.T) {
 	if _, _, err := Teach(taught, turn[:3], Options{}); err == nil || !strings.Contains(err.Error(), "taught before") {
 		t.Errorf("taught again: %v", err)
 	}
-	again, _, err := Teach(base, append(slices.Clone(turn[:3]), back[:3]...), Options{})
+	again, _, err := Teach(m, append(slices.Clone(turn[:3]), back[:3]...), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,7 +228,7 @@ func checkBlobs(t *testing.T, base, taught *format.File) {
 func TestOnly(t *testing.T) {
 	m := streamModel(t)
 	known := examplesOf(t, m, 1, 2, 3, 4, 5, 7)
-	swap, back := swapped(of(known, "G4"), "swap", 1), reversed(of(known, "G5"), "back")
+	swap, back := swapped(of(known, "G4"), "swap"), reversed(of(known, "G5"), "back")
 	lesson := append(slices.Clone(swap[:4]), back[:4]...)
 	plain := *m.File()
 	plain.Meta = withoutStatistics(plain.Meta)
@@ -275,7 +271,7 @@ func TestSequence(t *testing.T) {
 	}
 	known := examplesOf(t, streamModel(t), 1, 2, 3, 4, 5, 7)
 	base := remembered(t, m, known)
-	swap := swapped(of(known, "G4"), "swap", 1)
+	swap := swapped(of(known, "G4"), "swap")
 	f, _, err := Teach(base, swap[:3], Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -291,8 +287,8 @@ func TestSequence(t *testing.T) {
 	right := 0
 	list := append(slices.Clone(swap[3:]), known...)
 	for _, e := range list {
-		lo, hi := max(0, e.First-6), min(len(e.Rows)/10, e.End+6)
-		label, _, err := c.Classify(e.Rows[lo*10 : hi*10])
+		lo, hi := max(0, e.First-3), min(len(e.Rows)/channels, e.End+3)
+		label, _, err := c.Classify(e.Rows[lo*channels : hi*channels])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -322,7 +318,7 @@ func TestKnownLabel(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	m := streamModel(t)
 	known := examplesOf(t, m, 1, 2)
-	swap := swapped(of(known, "G4"), "swap", 1)
+	swap := swapped(of(known, "G4"), "swap")
 	other := slices.Clone(swap)
 	for i := range other {
 		other[i].Label = "other"
@@ -344,9 +340,9 @@ func TestRefusals(t *testing.T) {
 		"control":       {change(func(e *Example) { e.Label = "a\nb" }), "printable"},
 		"short":         {change(func(e *Example) { e.End = e.First + 3 }), "too short"},
 		"outside":       {change(func(e *Example) { e.End = 1 << 20 }), "do not exist"},
-		"long":          {change(func(e *Example) { e.Rows = slices.Repeat(e.Rows, 50); e.End = len(e.Rows) / 10 }), "longer than"},
+		"long":          {change(func(e *Example) { e.Rows = slices.Repeat(e.Rows, 50); e.End = len(e.Rows) / channels }), "longer than"},
 		"not a reading": {change(func(e *Example) { e.Rows = slices.Clone(e.Rows); e.Rows[5] = 1e30 }), "no sensor reading"},
-		"other rate":    {change(func(e *Example) { e.start, e.end = 0, 20*float64(len(e.Rows)/10) }), "samples a second, the model was trained at 62.5"},
+		"other rate":    {change(func(e *Example) { e.start, e.end = 0, 40*float64(len(e.Rows)/channels) }), "samples a second, the model was trained at 31.25"},
 	} {
 		if _, _, err := Teach(m, c.list, Options{Only: true}); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
@@ -461,10 +457,10 @@ func TestAugment(t *testing.T) {
 		}
 	}
 	e := examplesOf(t, streamModel(t), 1)[0]
-	a := newAugmenter(demoChannels)
+	a := newAugmenter(gesture.Channels(streamModel(t)))
 	for range 50 {
 		v := a.variant(&e)
-		if n := len(v.Rows) / 10; len(v.Rows)%10 != 0 || v.First <= 0 || v.First >= v.End || v.End > n {
+		if n := len(v.Rows) / channels; len(v.Rows)%channels != 0 || v.First <= 0 || v.First >= v.End || v.End > n {
 			t.Fatalf("%d rows, gesture in %d to %d", n, v.First, v.End)
 		}
 		if slices.ContainsFunc(v.Rows, func(x float32) bool { return x != x }) {
@@ -473,22 +469,20 @@ func TestAugment(t *testing.T) {
 	}
 }
 
-var demoChannels = strings.Split("aWx aWy aWz gWx gWz aFx aFy aFz gFx gFz", " ")
-
 func TestSegmenter(t *testing.T) {
 	m := streamModel(t)
 	units, _ := gesture.Units(m)
-	rows := played(t, demo.Seed, 10)
+	rows := played(t, demo.Seed)
 	s := NewSegmenter(units, testRate)
 	var found int
-	for r := rows; len(r) > 0; r = r[10:] {
-		e, err := s.Push(r[:10])
+	for r := rows; len(r) > 0; r = r[channels:] {
+		e, err := s.Push(r[:channels])
 		if err != nil && !errors.Is(err, ErrRefused) {
 			t.Fatal(err)
 		}
 		if e != nil {
 			found++
-			if n := len(e.Rows) / 10; e.First < 8 || e.End <= e.First || n-e.End < 8 {
+			if n := len(e.Rows) / channels; e.First < 4 || e.End <= e.First || n-e.End < 4 {
 				t.Errorf("gesture in %d to %d of %d", e.First, e.End, n)
 			}
 		}
@@ -498,17 +492,17 @@ func TestSegmenter(t *testing.T) {
 	}
 	// A movement that never ends keeps a bounded number of samples, and is refused.
 	for i := range 20000 {
-		e, err := s.Push(slices.Repeat([]float32{500 * float32(i%2)}, 10))
+		e, err := s.Push(slices.Repeat([]float32{500 * float32(i%2)}, channels))
 		if e != nil || err != nil {
 			t.Fatal(e, err)
 		}
 	}
-	if len(s.rows) > 10*400 {
-		t.Errorf("%d samples kept", len(s.rows)/10)
+	if len(s.rows) > channels*200 {
+		t.Errorf("%d samples kept", len(s.rows)/channels)
 	}
 	refused := error(nil)
 	for range 200 {
-		if _, err := s.Push(make([]float32, 10)); err != nil {
+		if _, err := s.Push(make([]float32, channels)); err != nil {
 			refused = err
 		}
 	}

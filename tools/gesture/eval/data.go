@@ -1,17 +1,20 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/recur-go/recur/models/gesture"
+	"github.com/recur-go/recur/runtime"
+	"github.com/recur-go/recur/tools/internal/sensor"
 )
 
 // span is a gesture in a recording: rows first to end-1.
@@ -20,17 +23,31 @@ type span struct {
 	first, end int
 }
 
-// recording is one file of the data set and the gestures in it.
+// recording is one file of the data set, at the rate and with the channels of a model, and the gestures in it.
 type recording struct {
 	subject, measurement int
 	samples              []float32 // row after row
-	times                []float64 // s
-	truth                []span    // in time order
+	rows                 int
+	truth                []span // in time order
 }
 
-// load reads the recordings of the subjects, in order, from a copy of mobrobot_gestures: orig/subjectN_measurementM.csv and
+// The data set: channels in counts of a converter, of which the last three are given again in m/s² (MMA7260Q at ±1.5 g: 1.65 V at rest and
+// 0.8 V/g by its data sheet, read with 10 bits of 5 V), and time in ms.
+const (
+	recordedRate = 62.5
+	zero         = 1.65 / 5 * 1024
+	gain         = sensor.Gravity / (0.8 / 5 * 1024)
+)
+
+var (
+	counts       = strings.Split("aWx aWy aWz gWx gWz aFx aFy aFz gFx gFz", " ")
+	finger       = []int{5, 6, 7}
+	acceleration = []string{"ax", "ay", "az"}
+)
+
+// load reads the recordings of the subjects for a model, in order, from a copy of mobrobot_gestures: orig/subjectN_measurementM.csv and
 // segments.csv (subject, measurement, gesture, first row, end row, …; a line of names first).
-func load(dir string, channels []string, subjects []int) ([]*recording, error) {
+func load(dir string, m *runtime.Model, subjects []int) ([]*recording, error) {
 	root := os.DirFS(dir)
 	truth, err := readTruth(root)
 	if err != nil {
@@ -43,7 +60,7 @@ func load(dir string, channels []string, subjects []int) ([]*recording, error) {
 		}
 		r := &recording{subject: key[0], measurement: key[1], truth: spans}
 		name := fmt.Sprintf("orig/subject%d_measurement%d.csv", r.subject, r.measurement)
-		if err := r.read(root, name, channels); err != nil {
+		if err := r.read(root, name, m); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		out = append(out, r)
@@ -57,29 +74,86 @@ func load(dir string, channels []string, subjects []int) ([]*recording, error) {
 	return out, nil
 }
 
-func (r *recording) read(root fs.FS, name string, channels []string) error {
-	b, err := fs.ReadFile(root, name)
+func (r *recording) read(root fs.FS, name string, m *runtime.Model) error {
+	f, err := root.Open(name)
 	if err != nil {
 		return err
 	}
-	csv := gesture.NewReader(bytes.NewReader(b), channels)
-	sample := make([]float32, len(channels))
+	defer f.Close()
+	src := &file{csv: gesture.NewReader(f, counts), row: make([]float32, len(counts))}
+	input := m.File().Input
+	var want []sensor.Channel
+	for _, c := range input.Channels {
+		want = append(want, sensor.Channel{Name: c.Name, Unit: c.Unit})
+	}
+	mapped, err := sensor.NewMap(want, src.Channels(), sensor.Identity, "")
+	if err != nil {
+		return err
+	}
+	stream := sensor.NewStream(src, sensor.Options{Rate: float64(input.Rate)})
+	raw, sample := make([]float32, len(src.Channels())), make([]float32, len(want))
+	first := 0.0 // s, time of the first row
 	for {
-		t, err := csv.Next(sample)
+		t, _, err := stream.Next(raw)
 		if err == io.EOF {
 			break
+		}
+		if err == nil {
+			err = mapped.Apply(sample, raw)
 		}
 		if err != nil {
 			return err
 		}
-		r.samples = append(r.samples, sample...)
-		r.times = append(r.times, t)
-	}
-	for _, s := range r.truth {
-		if s.first < 0 || s.first >= s.end || s.end > len(r.times) {
-			return fmt.Errorf("segments.csv has %s in rows %d to %d, the file has %d", s.label, s.first, s.end, len(r.times))
+		if r.rows == 0 {
+			first = t
 		}
+		r.samples = append(r.samples, sample...)
+		r.rows++
 	}
+	for i, s := range r.truth {
+		if s.first < 0 || s.first >= s.end || s.end > src.rows {
+			return fmt.Errorf("segments.csv has %s in rows %d to %d, the file has %d", s.label, s.first, s.end, src.rows)
+		}
+		row := func(recorded int) int {
+			k := math.Round((float64(recorded)/recordedRate - first) * float64(input.Rate))
+			return min(max(int(k), 0), r.rows)
+		}
+		r.truth[i].first, r.truth[i].end = row(s.first), row(s.end)
+	}
+	return nil
+}
+
+// file is a recording as a sensor. Its rows are taken to be evenly spaced, as segments.csv counts them.
+type file struct {
+	csv  *gesture.Reader
+	row  []float32
+	rows int
+}
+
+func (f *file) Name() string  { return "recording" }
+func (f *file) Rate() float64 { return recordedRate }
+func (f *file) Close() error  { return nil }
+
+func (f *file) Channels() (all []sensor.Channel) {
+	for _, c := range counts {
+		all = append(all, sensor.Channel{Name: c, Unit: "counts"})
+	}
+	for _, c := range acceleration {
+		all = append(all, sensor.Channel{Name: c, Unit: sensor.MetresPerSecond2})
+	}
+	return all
+}
+
+func (f *file) Next(s *sensor.Sample) error {
+	if _, err := f.csv.Next(f.row); err != nil {
+		return err
+	}
+	copy(s.Values, f.row)
+	for i, k := range finger {
+		s.Values[len(f.row)+i] = float32((float64(f.row[k]) - zero) * gain)
+	}
+	s.Time = time.Duration(f.rows) * 16 * time.Millisecond // 1 / recordedRate
+	f.rows++
 	return nil
 }
 

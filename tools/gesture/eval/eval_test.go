@@ -2,12 +2,15 @@ package main
 
 import (
 	"bytes"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/recur-go/recur/models/gesture"
+	"github.com/recur-go/recur/runtime"
 	"github.com/recur-go/recur/tools/internal/shared"
 )
 
@@ -18,17 +21,8 @@ const (
 	falseTarget   = 3    // % of false events
 )
 
-func testRecordings(t *testing.T) []*recording {
-	dir := shared.Dir(t, "data/mobrobot_gestures")
-	stream, err := gesture.Stream()
-	if err != nil {
-		t.Fatal(err)
-	}
-	subjects, err := parseSubjects("15-20")
-	if err != nil {
-		t.Fatal(err)
-	}
-	recordings, err := load(dir, gesture.Channels(stream), subjects)
+func testRecordings(t *testing.T, m *runtime.Model) []*recording {
+	recordings, err := load(shared.Dir(t, "data/mobrobot_gestures"), m, []int{15, 16, 17, 18, 19, 20})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,12 +33,11 @@ func testRecordings(t *testing.T) []*recording {
 }
 
 func TestSegments(t *testing.T) {
-	recordings := testRecordings(t)
 	m, err := gesture.BLSTM()
 	if err != nil {
 		t.Fatal(err)
 	}
-	ds, err := classify(m, recordings)
+	ds, err := classify(m, testRecordings(t, m))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,11 +50,11 @@ func TestSegments(t *testing.T) {
 // TestStream finds the gestures in whole recordings. Every recording holds the nine gestures in the same order, which nothing here
 // may use: the spotter starts anew with each, and match knows no order of labels.
 func TestStream(t *testing.T) {
-	recordings := testRecordings(t)
 	m, err := gesture.Stream()
 	if err != nil {
 		t.Fatal(err)
 	}
+	recordings := testRecordings(t, m)
 	events, err := spot(m, recordings)
 	if err != nil {
 		t.Fatal(err)
@@ -97,6 +90,45 @@ func TestMatch(t *testing.T) {
 	}
 }
 
+func TestF1(t *testing.T) {
+	s := score{gestures: 10, right: 6, wrong: 2, missed: 2, extra: 1}
+	if f := s.f1(); math.Abs(f-100*2*6/19.0) > 1e-9 { // 9 events, 10 gestures
+		t.Errorf("F1 %v", f)
+	}
+}
+
+func TestShuffle(t *testing.T) {
+	r := &recording{rows: 90, truth: []span{{"a", 10, 20}, {"b", 30, 50}, {"c", 60, 80}}}
+	for t := range r.rows {
+		r.samples = append(r.samples, float32(t), 7)
+	}
+	changed := false
+	for range 20 { // each is drawn anew
+		for _, m := range shuffle([]*recording{r, r, r}, 2) {
+			if m.rows != r.rows || len(m.samples) != len(r.samples) || len(m.truth) != 3 {
+				t.Fatalf("%d rows, %v", m.rows, m.truth)
+			}
+			for i, g := range m.truth {
+				k := slices.IndexFunc(r.truth, func(s span) bool { return s.label == g.label })
+				changed = changed || k != i
+				for row := range r.truth[k].end - r.truth[k].first {
+					if got, want := m.samples[2*(g.first+row)], r.samples[2*(r.truth[k].first+row)]; got != want || m.samples[2*(g.first+row)+1] != 7 {
+						t.Fatalf("%s, row %d: %v, want %v", g.label, row, got, want)
+					}
+				}
+			}
+			for i := 2; i < len(m.samples); i += 2 {
+				if d := m.samples[i] - m.samples[i-2]; math.Abs(float64(d)) > 15 {
+					t.Errorf("a jump of %v before row %d", d, i/2)
+				}
+			}
+		}
+	}
+	if !changed {
+		t.Error("the order is what it was")
+	}
+}
+
 func TestParseSubjects(t *testing.T) {
 	got, err := parseSubjects("3,7-9")
 	if err != nil || len(got) != 4 || got[0] != 3 || got[3] != 9 {
@@ -123,10 +155,14 @@ func dataset(t *testing.T, segments, csv string) string {
 	return dir
 }
 
+const (
+	segmentsHead = "subject,measurement,gesture,first_row,end_row,score\n"
+	aRow         = "1,2,3,4,5,6,7,8,9,10,"
+	fiveRows     = aRow + "1\n" + aRow + "2\n" + aRow + "3\n" + aRow + "4\n" + aRow + "5\n"
+)
+
 func TestRun(t *testing.T) {
-	const head = "subject,measurement,gesture,first_row,end_row,score\n"
-	const row = "1,2,3,4,5,6,7,8,9,10,"
-	const csv = row + "1\n" + row + "2\n" + row + "3\n" + row + "4\n" + row + "5\n"
+	const head, csv = segmentsHead, fiveRows
 	for _, c := range []struct{ segments, csv, subjects, err string }{
 		{head + "1,1,3,0,5,0\n", csv, "1", ""},
 		{head + "1,1,3,0,6,0\n", csv, "1", "orig/subject1_measurement1.csv: segments.csv has G3 in rows 0 to 6, the file has 5"},

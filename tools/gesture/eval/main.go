@@ -1,5 +1,5 @@
 // Eval measures the gesture models on the recordings of the data set mobrobot_gestures: the two-way model on gestures that are already
-// cut out, the one-way model with its spotter on the whole recordings.
+// cut out, the one-way model with its spotter on the whole recordings, and on recordings whose gestures are put into random order.
 package main
 
 import (
@@ -21,19 +21,15 @@ func main() {
 	against := flag.String("against", "", "count the decisions in which the models of this `folder`, say in float, differ")
 	lessons := flag.String("teach", "", "measure teaching with the models of this `folder`, as tools/train/gesture/heldout.py leaves it")
 	train := flag.String("train", "1-14", "with -teach: `list` of subjects that these models were trained on")
-	examples := flag.String("examples", "", "write the gestures to `FILE.csv` for gesture teach, and measure nothing")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "eval: unexpected argument %q\n", flag.Arg(0))
 		os.Exit(2)
 	}
 	err := error(nil)
-	switch {
-	case *lessons != "":
+	if *lessons != "" {
 		err = runTeach(os.Stdout, *lessons, *data, *train, *subjects)
-	case *examples != "":
-		err = writeExamples(*examples, *data, *subjects)
-	default:
+	} else {
 		err = run(os.Stdout, *data, *subjects, *models, *against)
 	}
 	if err != nil {
@@ -60,14 +56,29 @@ func open(dir string) (p pair, err error) {
 
 // result is what a pair of models said about the recordings.
 type result struct {
-	segments []decision
-	events   [][]span // of each recording
+	segments   []decision
+	recordings []*recording // as the stream model takes them
+	events     [][]span     // of each recording
+	shuffled   score
 }
 
-func measure(p pair, recordings []*recording) (r result, err error) {
-	if r.segments, err = classify(p.blstm, recordings); err == nil {
-		r.events, err = spot(p.stream, recordings)
+func measure(p pair, data string, subjects []int) (r result, err error) {
+	recordings, err := load(data, p.blstm, subjects)
+	if err != nil {
+		return r, err
 	}
+	if r.segments, err = classify(p.blstm, recordings); err != nil {
+		return r, err
+	}
+	if r.recordings, err = load(data, p.stream, subjects); err != nil {
+		return r, err
+	}
+	if r.events, err = spot(p.stream, r.recordings); err != nil {
+		return r, err
+	}
+	mixed := shuffle(r.recordings, p.stream.InputWidth())
+	events, err := spot(p.stream, mixed)
+	r.shuffled = total(events, mixed)
 	return r, err
 }
 
@@ -80,31 +91,27 @@ func run(w io.Writer, data, list, models, against string) error {
 	if err != nil {
 		return err
 	}
-	recordings, err := load(data, gesture.Channels(p.stream), subjects)
-	if err != nil {
-		return err
-	}
-	r, err := measure(p, recordings)
+	r, err := measure(p, data, subjects)
 	if err != nil {
 		return err
 	}
 	printSegments(w, r.segments, subjects)
-	printStream(w, r.events, recordings, subjects)
+	printStream(w, &r, subjects)
 	if against == "" {
 		return nil
 	}
 	if p, err = open(against); err != nil {
 		return err
 	}
-	other, err := measure(p, recordings)
+	other, err := measure(p, data, subjects)
 	if err != nil {
 		return fmt.Errorf("%s: %w", against, err)
 	}
 	fmt.Fprintf(w, "against %s\n", against)
 	fmt.Fprintf(w, "  segments: %.2f %% right there, %d of %d decisions differ\n", percent(other.segments), changedDecisions(r.segments, other.segments), len(r.segments))
-	all := total(other.events, recordings)
-	fmt.Fprintf(w, "  stream: %.2f %% right and %.2f %% false there, the labels of %d of %d recordings differ\n", all.percent(all.right), all.percent(all.extra),
-		changedSequences(r.events, other.events), len(recordings))
+	all := total(other.events, other.recordings)
+	fmt.Fprintf(w, "  stream: F1 %.2f %%, %.2f %% right and %.2f %% false there, the labels of %d of %d recordings differ\n", all.f1(), all.percent(all.right),
+		all.percent(all.extra), changedSequences(r.events, other.events), len(r.recordings))
 	return nil
 }
 
@@ -141,23 +148,24 @@ func printConfusion(w io.Writer, ds []decision) {
 	fmt.Fprintln(w)
 }
 
-func printStream(w io.Writer, events [][]span, recordings []*recording, subjects []int) {
+func printStream(w io.Writer, r *result, subjects []int) {
 	row := func(name string, s score) {
-		fmt.Fprintf(w, "  %-10s %8d %5d %6d %6d %6d   %6.2f %%  %6.2f %%\n", name, s.gestures, s.right, s.wrong, s.missed, s.extra,
-			s.percent(s.right), s.percent(s.extra))
+		fmt.Fprintf(w, "  %-12s %8d %5d %6d %6d %6d   %6.2f %%  %6.2f %%  %6.2f %%\n", name, s.gestures, s.right, s.wrong, s.missed, s.extra,
+			s.percent(s.right), s.percent(s.extra), s.f1())
 	}
-	fmt.Fprintf(w, "stream: %d recordings\n  %-10s %8s %5s %6s %6s %6s   %8s  %8s\n", len(recordings), "", "gestures", "right", "label", "missed",
-		"false", "right", "false")
+	fmt.Fprintf(w, "stream: %d recordings\n  %-12s %8s %5s %6s %6s %6s   %8s  %8s  %8s\n", len(r.recordings), "", "gestures", "right", "label", "missed",
+		"false", "right", "false", "F1")
 	for _, s := range subjects {
 		var own score
-		for i, r := range recordings {
-			if r.subject == s {
-				own.add(match(events[i], r.truth))
+		for i, rec := range r.recordings {
+			if rec.subject == s {
+				own.add(match(r.events[i], rec.truth))
 			}
 		}
 		if own.gestures > 0 {
 			row(fmt.Sprintf("subject %d", s), own)
 		}
 	}
-	row("all", total(events, recordings))
+	row("all", total(r.events, r.recordings))
+	row("random order", r.shuffled)
 }

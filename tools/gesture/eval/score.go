@@ -23,7 +23,7 @@ func classify(m *runtime.Model, recordings []*recording) ([]decision, error) {
 	var out []decision
 	for _, r := range recordings {
 		for _, s := range r.truth {
-			label, _, err := c.Classify(r.samples[s.first*in : s.end*in])
+			label, _, err := c.ClassifyAfter(r.samples[:s.first*in], r.samples[s.first*in:s.end*in])
 			if err != nil {
 				return nil, err
 			}
@@ -89,7 +89,7 @@ func follow(s *gesture.Spotter, in int, r *recording) (events []span, err error)
 			events = append(events, span{e.Label, int(e.Start), int(e.End) + 1})
 		}
 	}
-	for t := range r.times {
+	for t := range r.rows {
 		e, ok, err := s.Push(r.samples[t*in:][:in], float64(t))
 		if err != nil {
 			return nil, err
@@ -124,6 +124,10 @@ func total(events [][]span, recordings []*recording) (all score) {
 		all.add(match(events[i], r.truth))
 	}
 	return all
+}
+
+func (s *score) f1() float64 {
+	return 200 * float64(s.right) / float64(2*s.gestures-s.missed+s.extra)
 }
 
 func (s *score) percent(n int) float64 { return 100 * float64(n) / float64(s.gestures) }

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"encoding/csv"
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -19,74 +17,32 @@ import (
 // What is measured of teaching: models that were trained without some of the gestures, and without the subjects, are taught these gestures by
 // each subject with a few examples, and judged on the subject's other recordings.
 const (
-	shots  = 5 // examples of each gesture
-	draws  = 4 // of the recordings that the examples are from
-	around = 6 // rows of rest in a span of segments.csv, before the gesture and after
+	shots  = 5     // examples of each gesture
+	draws  = 4     // of the recordings that the examples are from
+	around = 0.096 // s of rest in a span of segments.csv, before the gesture and after
+	beside = 0.32  // s of rest that an example has beside a span
 )
 
 // examples cuts gestures out of a recording, with the rest beside each.
-func (r *recording) examples(channels int, labels []string) []teach.Example {
+func (r *recording) examples(m *runtime.Model, labels []string) []teach.Example {
+	channels := m.InputWidth()
+	rows := func(seconds float64) int { return int(math.Round(seconds * float64(m.File().Input.Rate))) }
 	var list []teach.Example
 	for i, s := range r.truth {
 		if !slices.Contains(labels, s.label) {
 			continue
 		}
-		lo, hi := 0, len(r.times)
+		lo, hi := 0, r.rows
 		if i > 0 {
 			lo = (r.truth[i-1].end + s.first + 1) / 2
 		}
 		if i+1 < len(r.truth) {
 			hi = (s.end + r.truth[i+1].first) / 2
 		}
-		lo, hi = max(lo, s.first-beside), min(hi, s.end+beside)
-		list = append(list, teach.Example{Label: s.label, Rows: r.samples[lo*channels : hi*channels], First: s.first + around - lo, End: s.end - around - lo})
+		lo, hi = max(lo, s.first-rows(beside)), min(hi, s.end+rows(beside))
+		list = append(list, teach.Example{Label: s.label, Rows: r.samples[lo*channels : hi*channels], First: s.first + rows(around) - lo, End: s.end - rows(around) - lo})
 	}
 	return list
-}
-
-const beside = 20 // rows of rest beside a span
-
-// writeExamples writes the gestures of subjects as gesture record does.
-func writeExamples(path, data, list string) error {
-	subjects, err := parseSubjects(list)
-	if err != nil {
-		return err
-	}
-	m, err := gesture.Stream()
-	if err != nil {
-		return err
-	}
-	channels := gesture.Channels(m)
-	recordings, err := load(data, channels, subjects)
-	if err != nil {
-		return err
-	}
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	w := csv.NewWriter(f)
-	w.Write(teach.Header(channels))
-	for _, r := range recordings {
-		for _, e := range r.examples(len(channels), labelsOf(recordings)) {
-			if err := teach.Write(w, &e, len(channels), 0, 1000/float64(m.File().Input.Rate)); err != nil {
-				return errors.Join(err, f.Close())
-			}
-		}
-	}
-	w.Flush()
-	return errors.Join(w.Error(), f.Close())
-}
-
-// labelsOf are the labels of the recordings.
-func labelsOf(recordings []*recording) (labels []string) {
-	for _, r := range recordings {
-		for _, s := range r.truth {
-			labels = append(labels, s.label)
-		}
-	}
-	slices.Sort(labels)
-	return slices.Compact(labels)
 }
 
 // lesson is what a subject's teaching came to.
@@ -98,7 +54,6 @@ type lesson struct {
 	known   tally // those that the model knew, among all gestures
 	stream  score // in whole recordings
 	unheard tally // gestures that the model was not taught, and that it takes for none
-	rest    float64
 }
 
 // tally counts.
@@ -124,14 +79,14 @@ type split struct {
 }
 
 // openSplits opens the models FOLDER/*/stream.recur.
-func openSplits(folder string, train []*recording) ([]*split, error) {
+func openSplits(folder, data string, train []int) ([]*split, error) {
 	names, err := filepath.Glob(filepath.Join(folder, "*", "stream.recur"))
 	if err != nil || len(names) == 0 {
 		return nil, fmt.Errorf("%s holds no */stream.recur (%v)", folder, err)
 	}
 	var list []*split
 	for _, n := range names {
-		s, err := openSplit(n, train)
+		s, err := openSplit(n, data, train)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", n, err)
 		}
@@ -140,8 +95,12 @@ func openSplits(folder string, train []*recording) ([]*split, error) {
 	return list, nil
 }
 
-func openSplit(path string, train []*recording) (*split, error) {
+func openSplit(path, data string, train []int) (*split, error) {
 	m, err := runtime.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	recordings, err := load(data, m, train)
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +109,7 @@ func openSplit(path string, train []*recording) (*split, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, g := range train[0].truth {
+	for _, g := range recordings[0].truth {
 		if slices.Contains(m.File().Labels, g.label) {
 			s.known = append(s.known, g.label)
 		} else {
@@ -161,8 +120,8 @@ func openSplit(path string, train []*recording) (*split, error) {
 		return nil, fmt.Errorf("labels %v: want some of the data's, and %s", m.File().Labels, none)
 	}
 	var examples []teach.Example
-	for _, r := range train {
-		examples = append(examples, r.examples(m.InputWidth(), s.known)...)
+	for _, r := range recordings {
+		examples = append(examples, r.examples(m, s.known)...)
 	}
 	f, err := teach.Remember(m, examples)
 	if err != nil {
@@ -182,24 +141,16 @@ func runTeach(w io.Writer, folder, data, trained, tested string) error {
 	if err != nil {
 		return err
 	}
-	m, err := gesture.Stream()
-	if err != nil {
-		return err
-	}
-	fit, err := load(data, gesture.Channels(m), train)
-	if err != nil {
-		return err
-	}
-	judge, err := load(data, gesture.Channels(m), test)
-	if err != nil {
-		return err
-	}
-	splits, err := openSplits(folder, fit)
+	splits, err := openSplits(folder, data, train)
 	if err != nil {
 		return err
 	}
 	var lessons []lesson
 	for _, s := range splits {
+		judge, err := load(data, s.base, test)
+		if err != nil {
+			return err
+		}
 		for _, subject := range test {
 			own := slices.DeleteFunc(slices.Clone(judge), func(r *recording) bool { return r.subject != subject })
 			l, err := s.teach(own, subject)
@@ -247,7 +198,7 @@ func (s *split) teach(own []*recording, subject int) (l lesson, err error) {
 func (s *split) taught(recordings []*recording, labels []string) (*runtime.Model, error) {
 	var examples []teach.Example
 	for _, r := range recordings {
-		examples = append(examples, r.examples(s.base.InputWidth(), labels)...)
+		examples = append(examples, r.examples(s.base, labels)...)
 	}
 	examples = slices.DeleteFunc(examples, func(e teach.Example) bool { return !moves(s.base, &e) })
 	f, _, err := teach.Teach(s.base, examples, teach.Options{})
@@ -267,7 +218,7 @@ func moves(m *runtime.Model, e *teach.Example) bool {
 func (s *split) judge(l *lesson, m *runtime.Model, r *recording) error {
 	in := m.InputWidth()
 	labels := m.File().Labels
-	for _, e := range r.examples(in, append(slices.Clone(s.known), s.unknown...)) {
+	for _, e := range r.examples(m, append(slices.Clone(s.known), s.unknown...)) {
 		p, err := answer(m, &e)
 		if err != nil {
 			return err
@@ -378,9 +329,7 @@ var columns = []struct {
 		t.sum(l.known)
 		return t.percent()
 	}},
-	{"stream F1", func(l *lesson) float64 {
-		return 200 * float64(l.stream.right) / float64(2*l.stream.gestures-l.stream.missed+l.stream.extra)
-	}},
+	{"stream F1", func(l *lesson) float64 { return l.stream.f1() }},
 	{"stream right", func(l *lesson) float64 { return l.stream.percent(l.stream.right) }},
 	{"stream false", func(l *lesson) float64 { return l.stream.percent(l.stream.extra) }},
 	{"untaught refused", func(l *lesson) float64 { return l.unheard.percent() }},

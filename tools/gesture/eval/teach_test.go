@@ -15,19 +15,24 @@ import (
 )
 
 func TestExamples(t *testing.T) {
-	r := &recording{truth: []span{{"a", 10, 40}, {"b", 50, 90}, {"c", 150, 190}}, times: make([]float64, 195)}
-	for i := range r.times {
-		r.samples = append(r.samples, float32(i), 0)
+	m, err := gesture.Stream()
+	if err != nil {
+		t.Fatal(err)
 	}
-	list := r.examples(2, []string{"b", "c"})
+	in := m.InputWidth()
+	r := &recording{truth: []span{{"a", 10, 40}, {"b", 50, 90}, {"c", 150, 190}}, rows: 195}
+	for i := range r.rows * in {
+		r.samples = append(r.samples, float32(i/in))
+	}
+	list := r.examples(m, []string{"b", "c"}) // 3 rows of rest in a span, 10 beside it
 	if len(list) != 2 {
 		t.Fatalf("%d examples", len(list))
 	}
-	for i, want := range []struct{ first, end, lo, hi int }{{56, 84, 45, 110}, {156, 184, 130, 195}} {
+	for i, want := range []struct{ first, end, lo, hi int }{{53, 87, 45, 100}, {153, 187, 140, 195}} {
 		e := list[i]
 		lo := int(e.Rows[0])
-		if lo != want.lo || lo+len(e.Rows)/2 != want.hi || lo+e.First != want.first || lo+e.End != want.end {
-			t.Errorf("rows %d to %d, gesture %d to %d; want %v", lo, lo+len(e.Rows)/2, lo+e.First, lo+e.End, want)
+		if lo != want.lo || lo+len(e.Rows)/in != want.hi || lo+e.First != want.first || lo+e.End != want.end {
+			t.Errorf("rows %d to %d, gesture %d to %d; want %v", lo, lo+len(e.Rows)/in, lo+e.First, lo+e.End, want)
 		}
 	}
 }
@@ -37,16 +42,11 @@ func TestSpread(t *testing.T) {
 	if m, d := spread(lessons, columns[0].f); m != 75 || math.Abs(d-25) > 1e-9 {
 		t.Errorf("%v ± %v", m, d)
 	}
-	stream := lesson{stream: score{gestures: 10, right: 6, wrong: 2, missed: 2, extra: 1}}
-	if f := columns[4].f(&stream); math.Abs(f-100*2*6/19.0) > 1e-9 { // 9 events, 10 gestures
-		t.Errorf("F1 %v", f)
-	}
 }
 
 func TestOpenSplits(t *testing.T) {
-	train := []*recording{{truth: []span{{"G1", 0, 1}, {"G2", 2, 3}}}}
-	dir := t.TempDir()
-	if _, err := openSplits(dir, train); err == nil || !strings.Contains(err.Error(), "holds no") {
+	dir, data := t.TempDir(), dataset(t, segmentsHead+"1,1,1,0,3,0\n1,1,2,3,5,0\n", fiveRows)
+	if _, err := openSplits(dir, data, []int{1}); err == nil || !strings.Contains(err.Error(), "holds no") {
 		t.Error(err)
 	}
 	// A model that knows all there is cannot be taught what is left.
@@ -60,7 +60,7 @@ func TestOpenSplits(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "x", "stream.recur"), b, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openSplits(dir, train); err == nil || !strings.Contains(err.Error(), "want some of the data's") {
+	if _, err := openSplits(dir, data, []int{1}); err == nil || !strings.Contains(err.Error(), "want some of the data's") {
 		t.Error(err)
 	}
 }
@@ -69,22 +69,20 @@ func TestOpenSplits(t *testing.T) {
 // this measures the way and not what new gestures would give.
 func TestTeachShipped(t *testing.T) {
 	dir := shared.Dir(t, "data/mobrobot_gestures")
-	path := filepath.Join(t.TempDir(), "examples.csv")
-	if err := writeExamples(path, dir, "17"); err != nil {
-		t.Fatal(err)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
 	m, err := gesture.Stream()
 	if err != nil {
 		t.Fatal(err)
 	}
-	list, err := teach.Read(f, gesture.Channels(m))
-	if err != nil || len(list) != 90 {
-		t.Fatalf("%d examples, %v", len(list), err)
+	recordings, err := load(dir, m, []int{17})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []teach.Example
+	for _, r := range recordings {
+		list = append(list, r.examples(m, m.File().Labels)...)
+	}
+	if len(list) != 90 {
+		t.Fatalf("%d examples", len(list))
 	}
 	for i := range list {
 		list[i].Label = "my " + list[i].Label
