@@ -1,5 +1,6 @@
-// Armcount counts the instructions that a step of a recurrent cell executes on ARM, or of a batch of them (×20), in qemu, and the cycles that
-// llvm-mca gives the inner loops on several cores. Both are models of a board, and repeat to the instruction.
+// Armcount counts the instructions that a step of a recurrent cell executes on ARM, of a batch of them (×20), of a tracker and of the gesture
+// spotter, in qemu, and the cycles that llvm-mca gives the inner loops on several cores. Both are models of a board, and repeat to the
+// instruction.
 //
 //	go run ./tools/armcount
 //
@@ -115,7 +116,7 @@ func report(arch, cpu, tier, stdout, stderr string) error {
 		if len(marks) < 2 {
 			return fmt.Errorf("too few counts of %s in the log:\n%s", cell, stderr)
 		}
-		fmt.Printf("%-6s %-11s %-9s %-24s %8d\n", arch, cpu, tier, cell, (marks[1]-marks[0])/steps)
+		fmt.Printf("%-6s %-11s %-9s %-26s %8d\n", arch, cpu, tier, cell, (marks[1]-marks[0])/steps)
 		marks = marks[2:]
 	}
 	return nil

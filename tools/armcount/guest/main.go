@@ -1,4 +1,4 @@
-// Guest steps recurrent cells and trackers for armcount, with a call of getppid before and after what is to be counted.
+// Guest steps recurrent cells, trackers and the gesture spotter for armcount, with a call of getppid before and after what is to be counted.
 package main
 
 import (
@@ -8,12 +8,15 @@ import (
 	"runtime"
 	"runtime/debug"
 	"syscall"
+	"time"
 
 	"github.com/recur-go/recur/kernels"
+	"github.com/recur-go/recur/models/gesture"
 	"github.com/recur-go/recur/models/mot"
 	"github.com/recur-go/recur/quant"
 	recur "github.com/recur-go/recur/runtime"
 	"github.com/recur-go/recur/runtime/format"
+	"github.com/recur-go/recur/tools/internal/sensor"
 )
 
 // steps is how many are counted at once; the system call itself counts for less than one instruction a step.
@@ -59,6 +62,68 @@ func main() {
 		}
 		fmt.Printf("cell mot %s, %.1f targets\n", motion, targets)
 	}
+	if err := countGesture(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	fmt.Println("cell gesture, from 100 Hz")
+}
+
+// imu is a sensor that is shaken, so that no motion gate spares the network.
+type imu struct{ sample int }
+
+func (i *imu) Name() string               { return "imu" }
+func (i *imu) Channels() []sensor.Channel { return sensor.Motion(0, 0) }
+func (i *imu) Rate() float64              { return 100 }
+func (i *imu) Close() error               { return nil }
+
+func (i *imu) Next(s *sensor.Sample) error {
+	for k := range s.Values {
+		s.Values[k] = float32((i.sample*7919+k*104729)%40 - 20)
+	}
+	s.Time = time.Duration(i.sample) * 10 * time.Millisecond
+	i.sample++
+	return nil
+}
+
+// countGesture takes the embedded model's samples from a sensor of 100 Hz.
+func countGesture() error {
+	m, err := gesture.Stream()
+	if err != nil {
+		return err
+	}
+	spotter, err := gesture.NewSpotter(m)
+	if err != nil {
+		return err
+	}
+	src, input := &imu{}, m.File().Input
+	var want []sensor.Channel
+	for _, c := range input.Channels {
+		want = append(want, sensor.Channel{Name: c.Name, Unit: c.Unit})
+	}
+	mapped, err := sensor.NewMap(want, src.Channels(), sensor.Identity, "")
+	if err != nil {
+		return err
+	}
+	stream := sensor.NewStream(src, sensor.Options{Rate: float64(input.Rate)})
+	raw, x := make([]float32, len(src.Channels())), make([]float32, len(want))
+	for i := range 2 * steps {
+		if i == steps {
+			syscall.Getppid()
+		}
+		t, _, err := stream.Next(raw)
+		if err == nil {
+			err = mapped.Apply(x, raw)
+		}
+		if err == nil {
+			_, _, err = spotter.Push(x, t)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	syscall.Getppid()
+	return nil
 }
 
 // countTracker follows 20 people who walk to and fro and pass one another; of every seven detections one is missing.
