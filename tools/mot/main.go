@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
 	"time"
 
@@ -256,6 +257,9 @@ func (o *options) open(tracker *mot.Tracker, stdin io.Reader, stdout, stderr io.
 		defer f.Close()
 		in, name = f, o.in
 	}
+	if o.in == "-" && (o.out != "-" || o.draw != "") {
+		defer outlive(stderr)()
+	}
 	follow := func(w io.Writer) error {
 		sink := &sink{tracker: tracker, out: printer{w: w, json: o.json}, drawing: o.drawing}
 		if o.in == "" {
@@ -267,6 +271,23 @@ func (o *options) open(tracker *mot.Tracker, stdin io.Reader, stdout, stderr io.
 		return follow(stdout)
 	}
 	return replace.File(o.out, follow)
+}
+
+// outlive lets the first interrupt pass: it ends the detector that feeds us too, and what was tracked up to then is to be written. A second one
+// ends us.
+func outlive(stderr io.Writer) (stop func()) {
+	interrupts := make(chan os.Signal, 1)
+	signal.Notify(interrupts, os.Interrupt)
+	go func() {
+		if _, ok := <-interrupts; ok {
+			fmt.Fprintln(stderr, "mot: waiting for the end of the input; interrupt again to end at once")
+			signal.Stop(interrupts)
+		}
+	}()
+	return func() {
+		signal.Stop(interrupts)
+		close(interrupts)
+	}
 }
 
 // writeDemo writes what is asked for of the demo scene.

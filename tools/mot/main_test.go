@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -163,6 +164,41 @@ func TestLive(t *testing.T) {
 		if status := <-done; status != 0 {
 			t.Errorf("%s: status %d", name, status)
 		}
+	}
+}
+
+// TestInterrupt writes the drawing of a live stream that an interrupt has ended.
+func TestInterrupt(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("sends a signal to itself")
+	}
+	page := filepath.Join(t.TempDir(), "a.html")
+	in, feed := io.Pipe()
+	errs, log := io.Pipe()
+	done := make(chan int)
+	go func() { done <- run([]string{"-in", "-", "-draw", page}, in, io.Discard, log) }()
+	if _, err := io.WriteString(feed, "1,-1,10,10,30,60,0.9\n\n"); err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.FindProcess(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := self.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 200)
+	n, err := errs.Read(b)
+	if err != nil || !strings.HasPrefix(string(b[:n]), "mot: waiting for the end") {
+		t.Errorf("%v, %q", err, b[:n])
+	}
+	go io.Copy(io.Discard, errs)
+	feed.Close()
+	if status := <-done; status != 0 {
+		t.Errorf("status %d", status)
+	}
+	if _, err := os.Stat(page); err != nil {
+		t.Error(err)
 	}
 }
 
