@@ -48,7 +48,7 @@ With a program built with -tags net (docs/deploy.md):
 
   gesture -sensor iio -mqtt tcp://broker/home/gesture     JSON at an MQTT broker; MQTT_USER and MQTT_PASSWORD are used
   gesture -web :8080                                      a page with the signal, the network's answers and the events
-  gesture -model my.recur -sensor phone -web :8443 -web-tls    a phone that shows the page is the sensor
+  gesture -sensor phone -web :8443 -web-tls               a phone that shows the page is the sensor
 
 Flags:
 `

@@ -275,7 +275,7 @@ func TestSecure(t *testing.T) {
 	dir := t.TempDir()
 	b := browsertest.Start(t, "--ignore-certificate-errors", "--host-resolver-rules=MAP board.test 127.0.0.1")
 	click := func(args ...string) *browsertest.Page {
-		p := startPages(t, append([]string{"-sensor", "phone", "-map", fingerOnly}, args...)...)
+		p := startPages(t, append([]string{"-sensor", "phone"}, args...)...)
 		page := b.Open(strings.Replace(p.url, "127.0.0.1", "board.test", 1), looks["phone"])
 		page.Until(`document.querySelector("#use").offsetHeight > 0`)
 		page.Eval(nil, `document.querySelector("#use").click()`)

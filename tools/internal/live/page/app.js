@@ -92,6 +92,7 @@ function layOut() {
     unit.textContent = pretty(g.unit);
     legend.append(names, unit);
     g.canvas = document.createElement("canvas");
+    g.canvas.style.height = groups.length > 2 ? "5.6rem" : "9rem";
     g.canvas.setAttribute("role", "img");
     g.canvas.setAttribute("aria-label", `signal ${g.name}`);
     box.append(legend, g.canvas);
@@ -101,7 +102,7 @@ function layOut() {
   byId("answers").style.height = `${1.55 * gestureLabels().length + 1.2}rem`;
 }
 
-const pretty = unit => unit.replace("^2", "²").replace("counts", "ADC counts");
+const pretty = unit => unit.replace(/\^?2$/, "²");
 const gestureLabels = () => facts.labels.map((label, k) => ({label, k: 1 + facts.channels.length + k})).filter(l => l.label !== facts.none);
 
 function addRows(more) {
@@ -281,7 +282,8 @@ function answers(view, from, now, colour) {
   const foot = 16, each = (height - foot) / labels.length;
   const x = t => gutter + (t - from) / (now - from) * (width - gutter);
   marks(g, x, width, 0, 0, from, now, colour);
-  const delay = facts.delay;
+  const delay = facts.delay, ratio = devicePixelRatio || 1;
+  const whole = px => Math.round(px * ratio) / ratio; // neighbours that share part of a pixel would look striped
   labels.forEach((l, i) => {
     const top = i * each + 1.5, h = each - 3;
     g.fillStyle = colour("grid");
@@ -294,10 +296,10 @@ function answers(view, from, now, colour) {
     for (let n = 0; n < view.length; n++) {
       const p = view[n][l.k];
       if (p < .02) continue;
-      const a = x(view[n][0] - delay);
-      const b = n + 1 < view.length ? Math.min(x(view[n + 1][0] - delay), a + 12) : a + 2;
+      const a = whole(x(view[n][0] - delay));
+      const b = n + 1 < view.length ? Math.min(whole(x(view[n + 1][0] - delay)), a + 12) : a + 2;
       g.fillStyle = `rgba(${heat}, ${p.toFixed(3)})`;
-      g.fillRect(a, top, b - a + .5, h);
+      g.fillRect(a, top, b - a, h);
     }
     g.restore();
     g.textAlign = "right";
