@@ -22,11 +22,12 @@ type stage struct {
 	minLogit float64
 }
 
+// associate gives detections to targets, stage after stage.
 func (t *Tracker) associate() (err error) {
 	c := &t.config
 	first := stage{"high", false, maxFrames, c.MinIoU, c.MinLogit}
 	low := stage{"low", false, c.LowMaxGap, c.LowMinIoU, c.LowMinLogit}
-	recover := stage{"recover", true, c.RecoverMaxGap, c.RecoverMinIoU, 0}
+	byLast := stage{"recover", true, c.RecoverMaxGap, c.RecoverMinIoU, 0}
 	rows := t.rows[0][:0]
 	tentative := t.rows[1][:0]
 	for _, i := range t.live {
@@ -49,7 +50,7 @@ func (t *Tracker) associate() (err error) {
 		}
 	}
 	if c.RecoverMinIoU > 0 {
-		if rows, t.high, err = t.match(&recover, rows, t.high); err != nil {
+		if rows, t.high, err = t.match(&byLast, rows, t.high); err != nil {
 			return err
 		}
 	}

@@ -44,9 +44,9 @@ type Config struct {
 	BirthScore    float64 `json:"birth_score"`                   // detections below make no target
 	BirthIoU      float64 `json:"birth_iou" range:"share"`       // nor do those that overlap one seen in this frame by more; 1: all may
 	BirthMinExist float64 `json:"birth_min_exist" range:"share"` // a target whose existence is less probable is not confirmed
-	MinHits       int     `json:"min_hits"`                      // matches after the first, in a row, that confirm a target
+	MinHits       int     `json:"min_hits"`                      // matches after the first that confirm a target
 	Early         bool    `json:"early"`                         // targets of the first min_hits frames are confirmed at once
-	Streak        bool    `json:"streak"`                        // a miss takes the confirmation back
+	Streak        bool    `json:"streak"`                        // they must be in a row, and a miss takes the confirmation back
 
 	MaxAge          int     `json:"max_age"`                     // unseen frames that a target survives
 	TentativeMaxAge int     `json:"tentative_max_age"`           // and one that is not confirmed
@@ -63,8 +63,7 @@ type Config struct {
 	Paper PaperConfig `json:"paper"`
 }
 
-// PaperConfig is for motion "paper", which uses only this, Assoc, MaxTargets, Width, Height and MinScore of a
-// Config.
+// PaperConfig is for motion paper, which uses only this, Assoc, MaxTargets, Width, Height and MinScore of a Config.
 type PaperConfig struct {
 	MissDistance float64 `json:"miss_distance" range:"positive"` // price of a target without detection, as a distance in units of the image
 	MinExist     float64 `json:"min_exist" range:"share"`        // targets below are neither reported nor kept from moving to an unclaimed detection

@@ -111,7 +111,9 @@ func (p *paper) update(found []Detection) ([]Track, error) {
 	if err := p.step(); err != nil {
 		return nil, err
 	}
-	p.move()
+	if err := p.move(); err != nil {
+		return nil, err
+	}
 	return p.report(), nil
 }
 
@@ -170,7 +172,7 @@ func (p *paper) step() error {
 }
 
 // move sends the dead to detections that no target claims, the first to the nearest, and makes targets of what is left.
-func (p *paper) move() {
+func (p *paper) move() error {
 	for i := range p.slots {
 		s := &p.slots[i]
 		if float64(s.exist) >= p.config.Paper.MinExist {
@@ -179,23 +181,28 @@ func (p *paper) move() {
 		if j := p.nearest(&s.x); j >= 0 {
 			s.x, p.taken[j] = p.z[j], true
 			if p.config.Paper.NewIDs {
-				p.begin(i, j)
+				if err := p.begin(i, j); err != nil {
+					return err
+				}
 			}
 		}
 	}
 	for j := range p.z {
 		if !p.taken[j] && len(p.slots) < p.config.MaxTargets {
 			p.slots = append(p.slots, slot{})
-			p.begin(len(p.slots)-1, j)
+			if err := p.begin(len(p.slots)-1, j); err != nil {
+				return err
+			}
 		}
 	}
+	return nil
 }
 
 // begin makes a target of a detection.
-func (p *paper) begin(i, j int) {
+func (p *paper) begin(i, j int) error {
 	p.next++
 	p.slots[i] = slot{id: p.next, x: p.z[j], exist: 0.5, found: j}
-	p.net.Reset(i)
+	return p.net.Reset(i)
 }
 
 // nearest is the detection without a target whose centre is nearest to that of x, or -1.

@@ -180,10 +180,12 @@ func (t *Tracker) begin(found []Detection) {
 	}
 }
 
+// point says where the target is looked for.
 func (t *target) point(aim Box) {
 	t.aim, t.logW, t.logH = aim, log(aim.W), log(aim.H)
 }
 
+// around looks at the targets matched so far.
 func (t *Tracker) around() (s surroundings) {
 	const least = 2
 	t.xs, t.ys = t.xs[:0], t.ys[:0]
@@ -220,6 +222,7 @@ func (t *Tracker) bear() {
 	}
 }
 
+// taken reports whether a box is on top of a target that was seen.
 func (t *Tracker) taken(b Box, slots []int) bool {
 	if t.config.BirthIoU == 1 {
 		return false
