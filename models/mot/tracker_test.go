@@ -266,3 +266,30 @@ func TestHostile(t *testing.T) {
 		}
 	}
 }
+
+// TestOnline plays a scene to its end, and once more only to a frame in the middle: what was said of the frames up to there must not differ.
+func TestOnline(t *testing.T) {
+	play := func(frames int) (said []Track) {
+		tracker, err := NewDefault(1920, 1080)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for frame := range frames {
+			tracks, err := tracker.Update(crowd(frame, nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			said = append(said, tracks...)
+		}
+		return said
+	}
+	all, some := play(200), play(101)
+	if len(some) < 1000 || len(all) <= len(some) {
+		t.Fatalf("%d boxes, %d in half of the time", len(all), len(some))
+	}
+	for i := range some {
+		if some[i] != all[i] {
+			t.Fatalf("box %d: %v, with more frames to come %v", i, some[i], all[i])
+		}
+	}
+}

@@ -4,6 +4,7 @@ package main
 import (
 	"bufio"
 	"cmp"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -203,9 +204,12 @@ func (o *options) override(c *mot.Config) error {
 	return nil
 }
 
-// override is JSON of a setting. A dot separates names of nested ones.
+// override is JSON of a setting. A dot separates names of nested ones, and text needs no quotes.
 func override(setting string) []byte {
 	name, value, _ := strings.Cut(setting, "=")
+	if !json.Valid([]byte(value)) {
+		value = fmt.Sprintf("%q", value)
+	}
 	path := strings.Split(name, ".")
 	text := fmt.Sprintf("{%q:", path[0])
 	for _, p := range path[1:] {

@@ -13,6 +13,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/recur-go/recur/models/mot"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -145,6 +147,26 @@ func fromObjects(t *testing.T, text string) string {
 		}
 	}
 	return b.String()
+}
+
+func TestSettings(t *testing.T) {
+	status, out, errs := motCommand("", "-show-config", "-motion", "kalman", "-set", "max_age=7", "-set", "cost=logit", "-set", "paper.new_ids=true", "-image", "640x480.5")
+	var c mot.Config
+	if err := json.Unmarshal([]byte(out), &c); err != nil || status != 0 {
+		t.Fatalf("status %d, %s, %v", status, errs, err)
+	}
+	want := mot.SORT()
+	want.MaxAge, want.Cost, want.Paper.NewIDs, want.Width, want.Height = 7, "logit", true, 640, 480.5
+	if c != want {
+		t.Errorf("%+v, want %+v", c, want)
+	}
+	file := filepath.Join(t.TempDir(), "my.json")
+	if err := os.WriteFile(file, []byte(out), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if status, again, errs := motCommand("", "-show-config", "-config", file); status != 0 || again != out {
+		t.Errorf("-config: status %d, %s\n%s", status, errs, again)
+	}
 }
 
 // TestLive checks that the tracks of a frame come out as soon as the frame has ended.
