@@ -14,8 +14,9 @@ import (
 type assigner struct {
 	solver Solver
 	net    *runtime.Session
-	size   int     // targets, and detections, that the network sees
-	scale  float64 // of the distances it sees, of which the greatest is 1
+	size   int       // targets, and detections, that the network sees
+	scale  float64   // of the distances it sees, of which the greatest is 1
+	c      []float32 // distances, a row of size for each target
 	x, y   []float32
 	cols   []int32
 	near   []near
@@ -48,7 +49,8 @@ func newAssigner(c *Config, m *runtime.Model) (*assigner, error) {
 		return nil, err
 	}
 	a.net = m.NewSession()
-	a.x, a.y = make([]float32, m.InputWidth()), make([]float32, m.OutputWidth())
+	a.c = make([]float32, m.InputWidth())
+	a.x, a.y = make([]float32, a.size*m.InputWidth()), make([]float32, a.size*m.OutputWidth())
 	return a, nil
 }
 
@@ -84,16 +86,22 @@ func (a *assigner) block(cols []int32, targets, found []normal, taken []bool) er
 	if len(a.order) == 0 {
 		return nil
 	}
+	in, out, n := a.size*a.size, a.size+1, len(targets)
+	a.measure(targets, found)
+	for i := range targets {
+		x := a.x[i*in:][:in]
+		copy(x[copy(x, a.c[i*a.size:]):], a.c)
+	}
 	a.net.Reset()
+	if err := a.net.Run(a.x[:n*in], a.y[:n*out]); err != nil {
+		return err
+	}
 	a.solver.Begin(len(a.order), 0)
 	for i := range targets {
-		a.input(targets, found, i)
-		if err := a.net.Step(a.x, a.y); err != nil {
-			return err
-		}
-		none := a.y[a.size]
+		y := a.y[i*out:][:out]
+		none := y[a.size]
 		for k := range a.order {
-			if p := a.y[k]; p > none { // others are never chosen
+			if p := y[k]; p > none { // others are never chosen
 				const least = 1e-9
 				a.solver.Add(k, log(max(float64(none), least))-log(float64(p)))
 			}
@@ -133,13 +141,13 @@ func (a *assigner) choose(targets, found []normal, taken []bool) {
 	}
 }
 
-// input is the matrix of distances, its rows turned so that the target's own is the first. Places without a pair are far.
-func (a *assigner) input(targets, found []normal, target int) {
-	for k := range a.x {
-		a.x[k] = 1
+// measure fills the matrix of distances. Places without a pair are far. The network sees it turned, so that its target's row is the first.
+func (a *assigner) measure(targets, found []normal) {
+	for k := range a.c {
+		a.c[k] = 1
 	}
 	for i := range targets {
-		row := a.x[(i-target+a.size)%a.size*a.size:]
+		row := a.c[i*a.size:]
 		for k, j := range a.order {
 			row[k] = float32(min(float64(a.scale*targets[i].distance(&found[j])), 1))
 		}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/recur-go/recur/runtime"
 	"github.com/recur-go/recur/runtime/format"
 )
 
@@ -194,28 +195,48 @@ func TestOverride(t *testing.T) {
 }
 
 func TestUpdateAllocatesNothing(t *testing.T) {
-	for _, override := range []string{"", second, `{"cost":"logit","replay":true,"max_age":30}`} {
-		tracker := newTracker(t, override)
+	filter, err := Filter()
+	if err != nil {
+		t.Fatal(err)
+	}
+	learnt, err := ConfigOf(filter)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, override string
+		config         Config
+		motion         *runtime.Model
+	}{
+		{"SORT", `{}`, SORT(), nil},
+		{"all stages", second, SORT(), nil},
+		{"logit", `{"cost":"logit","replay":true,"max_age":30}`, SORT(), nil},
+		{"learnt", `{"replay":true}`, learnt, filter},
+		{"association net", `{"assoc":"lstm"}`, learnt, filter},
+		{"paper", `{}`, Paper(), randomPaper(t)},
+		{"paper, association net", `{"assoc":"lstm"}`, Paper(), randomPaper(t)},
+	} {
+		c.config.Width, c.config.Height = 1920, 1080
+		if err := c.config.Override([]byte(c.override)); err != nil {
+			t.Fatal(err)
+		}
+		tracker, err := New(c.config, Models{Motion: c.motion, Assoc: nearestNet(t, 8, 0.1)})
+		if err != nil {
+			t.Fatal(err)
+		}
 		frame := 0
+		found := make([]Detection, 0, 20)
 		step := func() {
-			var found [20]Detection
-			n := 0
-			for i := range found {
-				if (frame+i)%7 != 0 {
-					found[n] = at(float64(90*i+frame), float64(10*i))
-					n++
-				}
-			}
-			if _, err := tracker.Update(found[:n]); err != nil {
+			if _, err := tracker.Update(crowd(frame, found)); err != nil {
 				t.Fatal(err)
 			}
 			frame++
 		}
-		for range 20 {
+		for range 100 {
 			step()
 		}
 		if n := testing.AllocsPerRun(200, step); n != 0 {
-			t.Errorf("%s: %v allocations a frame", override, n)
+			t.Errorf("%s: %v allocations a frame", c.name, n)
 		}
 	}
 }
