@@ -11,8 +11,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 
+	"github.com/recur-go/recur/models/internal/embedded"
 	"github.com/recur-go/recur/runtime"
 )
 
@@ -22,29 +22,13 @@ var streamFile []byte
 //go:embed blstm.recur
 var blstmFile []byte
 
-type embedded struct {
-	once  sync.Once
-	model *runtime.Model
-	err   error
-}
-
-func (e *embedded) load(name string, file []byte) (*runtime.Model, error) {
-	e.once.Do(func() {
-		if e.model, e.err = runtime.Load(file); e.err != nil {
-			e.err = fmt.Errorf("embedded %s: %w", name, e.err)
-		}
-	})
-	return e.model, e.err
-}
-
-// Each is loaded by a function of its own, so that a program carries just the models that it uses.
-var stream, blstm embedded
+var stream, blstm embedded.Model
 
 // Stream returns the one-way network, for NewSpotter. It is loaded once.
-func Stream() (*runtime.Model, error) { return stream.load("stream.recur", streamFile) }
+func Stream() (*runtime.Model, error) { return stream.Load("stream.recur", streamFile) }
 
 // BLSTM returns the two-way network, for NewClassifier. It is loaded once.
-func BLSTM() (*runtime.Model, error) { return blstm.load("blstm.recur", blstmFile) }
+func BLSTM() (*runtime.Model, error) { return blstm.Load("blstm.recur", blstmFile) }
 
 // Channels returns the names of a model's input channels, in order.
 func Channels(m *runtime.Model) []string {

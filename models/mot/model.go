@@ -5,22 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"sync"
 
+	"github.com/recur-go/recur/models/internal/embedded"
 	"github.com/recur-go/recur/runtime"
 )
 
 //go:embed mot.recur
 var filterFile []byte
 
-// Filter returns the learnt filter that Learnt configurations run, for Models. It is loaded once; MODEL_CARD.md says what it was trained on.
-var Filter = sync.OnceValues(func() (*runtime.Model, error) {
-	m, err := runtime.Load(filterFile)
-	if err != nil {
-		return nil, fmt.Errorf("embedded mot.recur: %w", err)
-	}
-	return m, nil
-})
+var filter embedded.Model
+
+// Filter returns the learnt filter, the network of the default tracker, for Models. It is loaded once; MODEL_CARD.md says what it was trained on.
+func Filter() (*runtime.Model, error) { return filter.Load("mot.recur", filterFile) }
 
 // NewDefault makes a tracker with the embedded filter and its configuration, for images of a size in pixels, 0 where it is unknown.
 func NewDefault(width, height float64) (*Tracker, error) {
