@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -108,7 +109,7 @@ func parse(args []string, stdout, stderr io.Writer) (o options, err error) {
 	fs.StringVar(&o.demoCSV, "demo-csv", "", "write the demo recording to `FILE`, - for standard output, and end")
 	fs.BoolVar(&o.json, "json", false, "print JSON, one object a gesture, and one for what is wrong with the sensor")
 	o.sensing.flags(fs)
-	fs.Float64Var(&o.speed, "speed", 0, "play a recording at `FACTOR` times its speed, 0: as fast as it goes, or as it was with -web")
+	fs.Float64Var(&o.speed, "speed", 0, "play a recording at `FACTOR` times its speed, 0: as fast as it goes, or, with -web, as it was")
 	fs.StringVar(&o.exec, "exec", "", "run `COMMAND` for each gesture, without a shell; {label}, {confidence}, {start} and {end} are filled in")
 	fs.DurationVar(&o.timeout, "exec-timeout", 5*time.Second, "kill a command after this `TIME`")
 	o.network.flags(fs)
@@ -266,7 +267,8 @@ func (in *input) live() bool {
 
 // pace waits until a recording's sample is due.
 func (o *options) pace(in *input) func(t float64) {
-	if in.live() || o.speed == 0 && o.web == "" {
+	piped := o.in == "-" || strings.HasSuffix(o.spec, ":-") // and then perhaps live: its clock is not ours
+	if in.live() || o.speed == 0 && (o.web == "" || piped) {
 		return func(float64) {}
 	}
 	speed := cmp.Or(o.speed, 1)

@@ -3,8 +3,12 @@
 package main
 
 import (
+	"io"
+	"os"
+	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/recur-go/recur/tools/internal/mqtt/mqtttest"
@@ -46,6 +50,33 @@ func TestMQTTTrouble(t *testing.T) {
 		}
 	}
 	t.Errorf("no gap: %s", out)
+}
+
+// TestMQTTSignal interrupts a program that reads from a pipe.
+func TestMQTTSignal(t *testing.T) {
+	b := mqtttest.NewBroker(t, "")
+	b.Start()
+	l := b.Listen(nil)
+	_, csv, _ := gestureCommand("", "-demo-csv", "-")
+	_, text, _ := gestureCommand("", "-json")
+	c := exec.Command(os.Args[0], "-in", "-", "-mqtt", "tcp://"+b.Address()+"/a")
+	c.Env = append(os.Environ(), "GESTURE_TEST_PROGRAM=1")
+	in, err := c.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.SplitAfter(csv, "\n")
+	io.WriteString(in, strings.Join(lines[:len(lines)/2], ""))
+	first, _, _ := strings.Cut(text, "\n")
+	l.Until(t, "a "+first)
+	c.Process.Signal(syscall.SIGTERM)
+	if err := c.Wait(); err != nil {
+		t.Error(err)
+	}
+	l.Until(t, "a/status offline")
 }
 
 func TestMQTTNoBroker(t *testing.T) {
