@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"unsafe"
 
 	"github.com/recur-go/recur/models/gesture"
@@ -531,6 +532,31 @@ func (t *teacher) review(c *classifier) (*Report, float64) {
 	return r, far
 }
 
+// allowShort lets events be half as long as the examples of each gesture usually are, where the base wants longer ones.
+func (t *teacher) allowShort(f *format.File) {
+	const key = "gesture.min_rows"
+	k := slices.IndexFunc(f.Meta, func(p format.Pair) bool { return p.Key == key })
+	if k < 0 {
+		return
+	}
+	least, err := strconv.Atoi(f.Meta[k].Value)
+	if err != nil {
+		return
+	}
+	for _, l := range f.Labels {
+		var rows []int
+		for _, s := range t.all {
+			if s.example != nil && s.label == l {
+				rows = append(rows, s.example.End-s.example.First)
+			}
+		}
+		if slices.Sort(rows); len(rows) > 0 {
+			least = min(least, max(1, rows[len(rows)/2]/2))
+		}
+	}
+	f.Meta[k].Value = strconv.Itoa(least)
+}
+
 // finish appends the head and describes the model.
 func (t *teacher) finish(g *graph, em embedding, c *classifier, o Options) *format.File {
 	p := c.head(g, em.e)
@@ -559,6 +585,7 @@ func (t *teacher) finish(g *graph, em embedding, c *classifier, o Options) *form
 	f.Meta = withoutStatistics(f.Meta)
 	if t.stream {
 		f.Meta = append(f.Meta, format.Pair{Key: "gesture.unlike", Value: Unlike})
+		t.allowShort(f)
 	}
 	for _, l := range labels {
 		if n := t.examples(l); n > 0 {

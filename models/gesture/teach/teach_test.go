@@ -213,6 +213,65 @@ func TestTeach(t *testing.T) {
 	}
 }
 
+// hurried plays movements twice as fast.
+func hurried(list []Example, label string) []Example {
+	out := slices.Clone(list)
+	for i := range out {
+		e := &out[i]
+		var rows []float32
+		for t := range len(e.Rows) / channels {
+			if t < e.First || t >= e.End || (t-e.First)%2 == 0 {
+				rows = append(rows, e.Rows[t*channels:][:channels]...)
+			}
+		}
+		*e = Example{Label: label, Rows: rows, First: e.First, End: e.First + (e.End-e.First+1)/2}
+	}
+	return out
+}
+
+// TestShort teaches a gesture that is shorter than those that the model has events for.
+func TestShort(t *testing.T) {
+	m := streamModel(t)
+	flick := hurried(of(examplesOf(t, m, 1, 2, 3, 4, 5, 7), "G3"), "flick")
+	if got := spotted(t, m, flick); count(got, "") != len(flick) {
+		t.Errorf("the model finds %q before it is taught", got)
+	}
+	f, report, err := Teach(m, flick[:3], Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	taught, err := runtime.New(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := spotted(t, taught, flick[3:]); count(got, "flick") != len(got) || report.Gestures[0].Unseen != 0 {
+		t.Errorf("found %q; %+v", got, report)
+	}
+	if got := spotted(t, m, flick); count(got, "") != len(flick) {
+		t.Errorf("the model before finds %q afterwards", got)
+	}
+}
+
+// TestUnseen: the report says so where the taught model misses its examples.
+func TestUnseen(t *testing.T) {
+	m := streamModel(t)
+	still := of(examplesOf(t, m, 1, 2, 3, 4), "G3")
+	for i := range still {
+		rows := slices.Clone(still[i].Rows)
+		for k := range rows {
+			rows[k] = rows[k%channels] + float32(k%7)/1000
+		}
+		still[i] = Example{Label: "nothing", Rows: rows, First: still[i].First, End: still[i].End}
+	}
+	_, report, err := Teach(m, still, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if report.Gestures[0].Unseen != len(still) || len(report.Notes) == 0 || !strings.Contains(report.Notes[0], "finds no gesture: it will miss it") {
+		t.Errorf("%+v", report)
+	}
+}
+
 // checkBlobs wants the base's weights to be the first of the taught model's.
 func checkBlobs(t *testing.T, base, taught *format.File) {
 	t.Helper()
