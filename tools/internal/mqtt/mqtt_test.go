@@ -161,7 +161,7 @@ func TestDownAtStart(t *testing.T) {
 	if got := messages(l.All()); !slices.Equal(got, numbered(30)) {
 		t.Errorf("%q", got)
 	}
-	if strings.Contains(log.String(), "lost") || strings.Contains(log.String(), "not published") {
+	if strings.Contains(log.String(), "were lost") || strings.Contains(log.String(), "not published") {
 		t.Errorf("said %q", log)
 	}
 }
