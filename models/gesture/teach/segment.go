@@ -38,7 +38,7 @@ const (
 const (
 	follow    = 0.26 // s, time constant of the level
 	smooth    = 0.1  // s, of the movement
-	leastLoud = 0.1  // movement that begins a gesture, at least
+	leastLoud = 0.25 // movement that begins a gesture, at least
 	overNoise = 3.0  // times the movement at rest
 	off       = 0.8  // share of that which goes on
 	settle    = 1.0  // s

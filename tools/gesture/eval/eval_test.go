@@ -66,6 +66,21 @@ func TestStream(t *testing.T) {
 	}
 }
 
+// TestRecord cuts the recordings as gesture record does.
+func TestRecord(t *testing.T) {
+	m, err := gesture.Stream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := cut(m, testRecordings(t, m))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.gestures != 540 || c.right < 500 || c.extra > 25 || c.refused > 15 {
+		t.Errorf("%+v", c)
+	}
+}
+
 func TestMatch(t *testing.T) {
 	truth := []span{{"a", 10, 20}, {"b", 30, 50}, {"c", 60, 70}}
 	for _, c := range []struct {
@@ -178,7 +193,7 @@ func TestRun(t *testing.T) {
 		case c.err == "" && err != nil, c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)):
 			t.Errorf("error %v, want %q", err, c.err)
 		case c.err == "":
-			for _, want := range []string{"segments: ", "0 of 1 decisions differ", "0 of 1 recordings differ", "stream: 1 recordings", "all "} {
+			for _, want := range []string{"segments: ", "0 of 1 decisions differ", "0 of 1 recordings differ", "stream: 1 recordings", "all ", "random order ", "record: 0 of 1 "} {
 				if !strings.Contains(out.String(), want) {
 					t.Errorf("no %q in\n%s", want, out.String())
 				}

@@ -60,6 +60,7 @@ type result struct {
 	recordings []*recording // as the stream model takes them
 	events     [][]span     // of each recording
 	shuffled   score
+	cut        cutting
 }
 
 func measure(p pair, data string, subjects []int) (r result, err error) {
@@ -78,7 +79,11 @@ func measure(p pair, data string, subjects []int) (r result, err error) {
 	}
 	mixed := shuffle(r.recordings, p.stream.InputWidth())
 	events, err := spot(p.stream, mixed)
+	if err != nil {
+		return r, err
+	}
 	r.shuffled = total(events, mixed)
+	r.cut, err = cut(p.stream, r.recordings)
 	return r, err
 }
 
@@ -97,6 +102,7 @@ func run(w io.Writer, data, list, models, against string) error {
 	}
 	printSegments(w, r.segments, subjects)
 	printStream(w, &r, subjects)
+	r.cut.print(w)
 	if against == "" {
 		return nil
 	}
