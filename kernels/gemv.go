@@ -34,7 +34,7 @@ func mulPanelI8(sums []int32, w, x []int8) {
 }
 
 // MulAdd writes y[j*PaddedRows()+r] = add[j*addStride+r] + Σ_c W[r][c] * x[j*stride+c] for n vectors: from add, column after column, each
-// product and each sum rounded. y overlaps neither.
+// product and each sum rounded. y may be add if addStride is PaddedRows().
 func (m *MatrixF32) MulAdd(y, add []float32, addStride int, x []float32, stride, n int) {
 	rows := m.PaddedRows()
 	active.mulAddF32(m, y[:n*rows], add[:(n-1)*addStride+rows], addStride, x[:(n-1)*stride+m.Cols], stride, n)

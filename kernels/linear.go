@@ -15,17 +15,17 @@ type Work struct {
 }
 
 // Mul8 writes y[j*PaddedRows()+r] for n vectors x_j = x[j*stride:]: QuantiseI8, MatrixI8.Mul and Dequantise. add_j = add[j*addStride:] holds
-// one value a row; addStride of 0 adds the same to each. y overlaps neither.
+// one value a row; addStride of 0 adds the same to each. y may be add if addStride is PaddedRows(); it does not overlap otherwise.
 func (l *LinearI8) Mul8(w *Work, y, add []float32, addStride int, x []float32, stride, n int) {
 	rows, cols := l.W.PaddedRows(), l.W.PaddedCols()
 	y, add, x, q := y[:n*rows], add[:(n-1)*addStride+rows], x[:(n-1)*stride+l.W.Cols], w.Q[:n*cols]
 	_, _ = l.Scale[:rows], l.Inv[:l.W.Cols]
 	if active.linear8 != nil {
 		if canTurn && len(l.W.data) > turnBytes {
-			l.turn(w, q, y, add, addStride, x, stride, n)
+			l.turn(w, y, add, addStride, x, stride, n)
 			return
 		}
-		active.linear8(l, q, y, add, addStride, x, stride, n)
+		active.linear8(l, w, y, add, addStride, x, stride, n)
 		return
 	}
 	for j := range n {
@@ -43,7 +43,7 @@ func (l *LinearI8) Mul16(w *Work, y, add []float32, addStride int, x []float32, 
 	y, add, x, q := y[:n*rows], add[:(n-1)*addStride+rows], x[:(n-1)*stride+l.W.Cols], w.Q[:2*n*cols]
 	_, _ = l.Scale[:rows], l.Inv[:l.W.Cols]
 	if active.linear16 != nil {
-		active.linear16(l, q, y, add, addStride, x, stride, n)
+		active.linear16(l, w, y, add, addStride, x, stride, n)
 		return
 	}
 	for j := range n {

@@ -28,8 +28,8 @@ type table struct {
 	mulAddF32     func(m *MatrixF32, y, add []float32, addStride int, x []float32, stride, n int)
 
 	// linear8 and linear16 are LinearI8.Mul8 and Mul16 where a tier can do better than to quantise, multiply and dequantise one after
-	// the other; or nil. q is what Work.Q is.
-	linear8, linear16 func(l *LinearI8, q []int8, y, add []float32, addStride int, x []float32, stride, n int)
+	// the other; or nil.
+	linear8, linear16 func(l *LinearI8, w *Work, y, add []float32, addStride int, x []float32, stride, n int)
 	// back is linear8 of one column, from the last weights to the first, for matrices of more than backBytes; or nil.
 	back      func(l *LinearI8, q []int8, y, add, x []float32)
 	backBytes int

@@ -104,15 +104,15 @@ type turning struct {
 
 // turn is linear8. Where the product before went through the same weights from the first to the last, it goes from the last to the first,
 // so that what the caches still hold of them is used.
-func (l *LinearI8) turn(w *Work, q []int8, y, add []float32, addStride int, x []float32, stride, n int) {
+func (l *LinearI8) turn(w *Work, y, add []float32, addStride int, x []float32, stride, n int) {
 	t, weights := &w.turning, uintptr(unsafe.Pointer(&l.W.data[0]))
 	t.back = !t.back && weights == t.weights && n == 1 && active.back != nil && len(l.W.data) > active.backBytes
 	t.weights = weights
 	if t.back {
-		active.back(l, q, y, add, x)
+		active.back(l, w.Q, y, add, x)
 		return
 	}
-	active.linear8(l, q, y, add, addStride, x, stride, n)
+	active.linear8(l, w, y, add, addStride, x, stride, n)
 }
 
 // A product is the work of mulI8, or with scale and add that of mulI8 and dequantise: y are then float32.
@@ -261,7 +261,8 @@ func mulI8AVX512VNNI(m *MatrixI8, sums []int32, x []int8, n int) {
 	p.avx512VNNI()
 }
 
-func linear8AVX2(l *LinearI8, q []int8, y, add []float32, addStride int, x []float32, stride, n int) {
+func linear8AVX2(l *LinearI8, w *Work, y, add []float32, addStride int, x []float32, stride, n int) {
+	q := w.Q
 	if m := &l.W; n == 1 && len(m.data) <= callBytes {
 		amd64.GemvAVX2(unsafe.Pointer(&y[0]), &m.data[0], &q[0], &l.Scale[0], &add[0],
 			m.PaddedCols()/GroupCols, m.PaddedRows()/PanelRows, &x[0], &l.Inv[0], m.Cols)
@@ -272,7 +273,8 @@ func linear8AVX2(l *LinearI8, q []int8, y, add []float32, addStride int, x []flo
 	p.avx2()
 }
 
-func linear8AVXVNNI(l *LinearI8, q []int8, y, add []float32, addStride int, x []float32, stride, n int) {
+func linear8AVXVNNI(l *LinearI8, w *Work, y, add []float32, addStride int, x []float32, stride, n int) {
+	q := w.Q
 	if m := &l.W; n == 1 && len(m.data) <= callBytes {
 		amd64.GemvAVXVNNI(unsafe.Pointer(&y[0]), &m.data[0], &q[0], &m.start[0], &l.Scale[0], &add[0],
 			m.PaddedCols()/GroupCols, m.PaddedRows()/PanelRows, &x[0], &l.Inv[0], m.Cols)
@@ -283,7 +285,8 @@ func linear8AVXVNNI(l *LinearI8, q []int8, y, add []float32, addStride int, x []
 	p.avxVNNI()
 }
 
-func linear8AVX512VNNI(l *LinearI8, q []int8, y, add []float32, addStride int, x []float32, stride, n int) {
+func linear8AVX512VNNI(l *LinearI8, w *Work, y, add []float32, addStride int, x []float32, stride, n int) {
+	q := w.Q
 	if m := &l.W; n == 1 && len(m.data) <= callBytes {
 		amd64.GemvAVX512VNNI(unsafe.Pointer(&y[0]), &m.data[0], &q[0], &m.start[0], &l.Scale[0], &add[0],
 			m.PaddedCols()/GroupCols, m.PaddedRows()/PanelRows, &x[0], &l.Inv[0], m.Cols)
@@ -315,7 +318,8 @@ func (l *LinearI8) quantiseAVX2(q []int8, x []float32, stride, n int) {
 	}
 }
 
-func linear16AVXVNNI(l *LinearI8, q []int8, y, add []float32, addStride int, x []float32, stride, n int) {
+func linear16AVXVNNI(l *LinearI8, w *Work, y, add []float32, addStride int, x []float32, stride, n int) {
+	q := w.Q
 	if m, cols := &l.W, l.W.PaddedCols(); n == 1 && len(m.data) <= callBytes {
 		amd64.QuantiseI16AVX2(&q[0], &q[cols], &x[0], &l.Inv[0], &consts[0], m.Cols)
 		amd64.Gemv2AVXVNNI(unsafe.Pointer(&y[0]), 0, &m.data[0], &q[0], &m.start[0], &l.Scale[0], &add[0], cols/GroupCols, m.PaddedRows()/PanelRows, 0)
@@ -328,7 +332,8 @@ func linear16AVXVNNI(l *LinearI8, q []int8, y, add []float32, addStride int, x [
 	p.avxVNNI()
 }
 
-func linear16AVX512VNNI(l *LinearI8, q []int8, y, add []float32, addStride int, x []float32, stride, n int) {
+func linear16AVX512VNNI(l *LinearI8, w *Work, y, add []float32, addStride int, x []float32, stride, n int) {
+	q := w.Q
 	if m, cols := &l.W, l.W.PaddedCols(); n == 1 && len(m.data) <= callBytes {
 		amd64.QuantiseI16AVX512(&q[0], &q[cols], &x[0], &l.Inv[0], &consts[0], m.Cols)
 		amd64.Gemv2AVX512VNNI(unsafe.Pointer(&y[0]), 0, &m.data[0], &q[0], &m.start[0], &l.Scale[0], &add[0], cols/GroupCols, m.PaddedRows()/PanelRows, 0)

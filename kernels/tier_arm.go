@@ -102,9 +102,10 @@ func mulI8NEON(m *MatrixI8, sums []int32, x []int8, n int) {
 	p.run()
 }
 
-func linear8NEON(l *LinearI8, q []int8, y, add []float32, addStride int, x []float32, stride, n int) {
+func linear8NEON(l *LinearI8, w *Work, y, add []float32, addStride int, x []float32, stride, n int) {
+	q := w.Q
 	if n > 1 || len(l.W.data) > callBytes || l.W.Cols < 4 {
-		l.linear8(q, y, add, addStride, x, stride, n)
+		l.linear8(w, y, add, addStride, x, stride, n)
 		return
 	}
 	arm.QuantiseI8(&q[0], &x[0], &l.Inv[0], &armConsts[0][0], l.W.Cols)
@@ -112,25 +113,27 @@ func linear8NEON(l *LinearI8, q []int8, y, add []float32, addStride int, x []flo
 }
 
 // linear8 is the general case: several columns, or more weights than one call takes.
-func (l *LinearI8) linear8(q []int8, y, add []float32, addStride int, x []float32, stride, n int) {
+func (l *LinearI8) linear8(w *Work, y, add []float32, addStride int, x []float32, stride, n int) {
+	q := w.Q
 	rows, cols := l.W.PaddedRows(), l.W.PaddedCols()
 	for j := range n {
 		quantiseI8NEON(q[j*cols:], x[j*stride:][:l.W.Cols], l.Inv)
 	}
-	p := product{m: &l.W, y: unsafe.Pointer(&y[0]), x: q, n: n}
 	if n == 1 {
-		p.scale, p.add = l.Scale, add
+		p := product{m: &l.W, y: unsafe.Pointer(&y[0]), x: q, n: 1, scale: l.Scale, add: add}
 		p.run()
 		return
 	}
-	p.run() // the sums, where the result shall be
+	sums := w.Sums[:n*rows]
+	p := product{m: &l.W, y: unsafe.Pointer(&sums[0]), x: q, n: n}
+	p.run()
 	for j := range n {
-		v := &y[j*rows]
-		arm.Dequantise(v, (*int32)(unsafe.Pointer(v)), &l.Scale[0], &add[j*addStride], rows)
+		arm.Dequantise(&y[j*rows], &sums[j*rows], &l.Scale[0], &add[j*addStride], rows)
 	}
 }
 
-func linear16NEON(l *LinearI8, q []int8, y, add []float32, addStride int, x []float32, stride, n int) {
+func linear16NEON(l *LinearI8, w *Work, y, add []float32, addStride int, x []float32, stride, n int) {
+	q := w.Q
 	cols := l.W.PaddedCols()
 	for j := range n {
 		quantiseI16NEON(q[2*j*cols:], q[(2*j+1)*cols:], x[j*stride:][:l.W.Cols], l.Inv)

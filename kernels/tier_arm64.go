@@ -129,18 +129,20 @@ func mulI8DOTPROD(m *MatrixI8, sums []int32, x []int8, n int) {
 	p.run()
 }
 
-func linear8NEON(l *LinearI8, q []int8, y, add []float32, addStride int, x []float32, stride, n int) {
+func linear8NEON(l *LinearI8, w *Work, y, add []float32, addStride int, x []float32, stride, n int) {
+	q := w.Q
 	if n > 1 || len(l.W.data) > callBytes || l.W.Cols < 4 {
-		l.linear8(q, y, add, addStride, x, stride, n, false)
+		l.linear8(w, y, add, addStride, x, stride, n, false)
 		return
 	}
 	arm64.QuantiseI8(&q[0], &x[0], &l.Inv[0], &armConsts[0][0], l.W.Cols)
 	arm64.GemvNEON(unsafe.Pointer(&y[0]), &l.W.data[0], &q[0], &l.Scale[0], &add[0], l.W.PaddedCols()/GroupCols, l.W.PaddedRows()/PanelRows)
 }
 
-func linear8DOTPROD(l *LinearI8, q []int8, y, add []float32, addStride int, x []float32, stride, n int) {
+func linear8DOTPROD(l *LinearI8, w *Work, y, add []float32, addStride int, x []float32, stride, n int) {
+	q := w.Q
 	if n > 1 || len(l.W.data) > callBytes || l.W.Cols < 4 {
-		l.linear8(q, y, add, addStride, x, stride, n, true)
+		l.linear8(w, y, add, addStride, x, stride, n, true)
 		return
 	}
 	arm64.QuantiseI8(&q[0], &x[0], &l.Inv[0], &armConsts[0][0], l.W.Cols)
@@ -148,33 +150,35 @@ func linear8DOTPROD(l *LinearI8, q []int8, y, add []float32, addStride int, x []
 }
 
 // linear8 is the general case: several columns, or more weights than one call takes.
-func (l *LinearI8) linear8(q []int8, y, add []float32, addStride int, x []float32, stride, n int, dot bool) {
+func (l *LinearI8) linear8(w *Work, y, add []float32, addStride int, x []float32, stride, n int, dot bool) {
+	q := w.Q
 	rows, cols := l.W.PaddedRows(), l.W.PaddedCols()
 	for j := range n {
 		quantiseI8NEON(q[j*cols:], x[j*stride:][:l.W.Cols], l.Inv)
 	}
-	p := product{m: &l.W, y: unsafe.Pointer(&y[0]), x: q, n: n, dot: dot}
 	if n == 1 {
-		p.scale, p.add = l.Scale, add
+		p := product{m: &l.W, y: unsafe.Pointer(&y[0]), x: q, n: 1, scale: l.Scale, add: add, dot: dot}
 		p.run()
 		return
 	}
-	p.run() // the sums, where the result shall be
+	sums := w.Sums[:n*rows]
+	p := product{m: &l.W, y: unsafe.Pointer(&sums[0]), x: q, n: n, dot: dot}
+	p.run()
 	for j := range n {
-		v := &y[j*rows]
-		arm64.Dequantise(v, (*int32)(unsafe.Pointer(v)), &l.Scale[0], &add[j*addStride], rows)
+		arm64.Dequantise(&y[j*rows], &sums[j*rows], &l.Scale[0], &add[j*addStride], rows)
 	}
 }
 
-func linear16NEON(l *LinearI8, q []int8, y, add []float32, addStride int, x []float32, stride, n int) {
-	l.linear16(q, y, add, addStride, x, stride, n, false)
+func linear16NEON(l *LinearI8, w *Work, y, add []float32, addStride int, x []float32, stride, n int) {
+	l.linear16(w, y, add, addStride, x, stride, n, false)
 }
 
-func linear16DOTPROD(l *LinearI8, q []int8, y, add []float32, addStride int, x []float32, stride, n int) {
-	l.linear16(q, y, add, addStride, x, stride, n, true)
+func linear16DOTPROD(l *LinearI8, w *Work, y, add []float32, addStride int, x []float32, stride, n int) {
+	l.linear16(w, y, add, addStride, x, stride, n, true)
 }
 
-func (l *LinearI8) linear16(q []int8, y, add []float32, addStride int, x []float32, stride, n int, dot bool) {
+func (l *LinearI8) linear16(w *Work, y, add []float32, addStride int, x []float32, stride, n int, dot bool) {
+	q := w.Q
 	cols := l.W.PaddedCols()
 	for j := range n {
 		quantiseI16NEON(q[2*j*cols:], q[(2*j+1)*cols:], x[j*stride:][:l.W.Cols], l.Inv)

@@ -383,6 +383,11 @@ func linearCase(rows, cols int) kernelCase {
 			l.Mul16(work16, y16, add, addStride, x, stride, n)
 			results = append(results, y8, y16)
 		}
+		in8, in16 := a.f32(n*height), a.f32(n*height)
+		copy(in16, g.state(in8))
+		l.Mul8(work8, in8, in8, height, x, stride, n)
+		l.Mul16(work16, in16, in16, height, x, stride, n)
+		results = append(results, in8, in16)
 		for range 2 { // once more, and again: a tier may go through the weights in turn from either end
 			y := a.f32(height)
 			l.Mul8(work8, y, l.Scale, 0, x, stride, 1)
@@ -419,7 +424,9 @@ func floatCase(rows, cols int) kernelCase {
 			m.MulAdd(y, add, addStride, x, stride, n)
 			results = append(results, y)
 		}
-		return results
+		y := g.scales(a.f32(n * m.PaddedRows()))
+		m.MulAdd(y, y, m.PaddedRows(), x, stride, n)
+		return append(results, y)
 	}}
 }
 

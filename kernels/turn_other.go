@@ -9,5 +9,5 @@ const (
 
 type turning struct{}
 
-func (l *LinearI8) turn(w *Work, q []int8, y, add []float32, addStride int, x []float32, stride, n int) {
+func (l *LinearI8) turn(w *Work, y, add []float32, addStride int, x []float32, stride, n int) {
 }

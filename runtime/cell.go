@@ -186,12 +186,14 @@ func (c *cell) start(s *machine, state []float32, row int) {
 	}
 }
 
-// multiply takes the hidden states of some streams through the weights together. The sums of their inputs are those from a row of s.gates on.
+// multiply takes the hidden states of some streams through the weights together: their products are added to the gate sums of their inputs,
+// from a row of s.gates on, or lie in s.products where a gate comes between.
 func (c *cell) multiply(s *machine, streams []int, row int) {
 	n := len(streams)
 	h, stride := c.states(s, streams)
 	if c.op.Kind != format.GRU {
-		c.u.mul(s, s.products, s.gates[row*c.w.rows:], c.w.rows, h, stride, n)
+		z := s.gates[row*c.w.rows:]
+		c.u.mul(s, z, z, c.w.rows, h, stride, n)
 		return
 	}
 	c.u.mul(s, s.products, c.biasH, 0, h, stride, n)
@@ -220,23 +222,22 @@ func (c *cell) states(s *machine, streams []int) (h []float32, stride int) {
 	return s.last, c.units
 }
 
-// step advances the state of a stream by one step and returns its hidden state. Its products are in row i, the sums of its input in that row
-// of s.gates.
+// step advances the state of stream i of those that multiply took by one step and returns its hidden state; row is that of its gate sums.
 func (c *cell) step(s *machine, stream, i, row int) []float32 {
 	state := s.stateOf(stream)
-	h, u := c.hidden(state), s.products[i*c.u.rows:]
+	h, z := c.hidden(state), s.gates[row*c.w.rows:]
 	switch c.op.Kind {
 	case format.LSTM:
-		c.lstm(h, c.memory(state), u)
+		c.lstm(h, c.memory(state), z)
 	case format.GRU:
-		x := s.gates[row*c.w.rows:]
+		u := s.products[i*c.u.rows:]
 		if c.op.Flags&format.FlagResetBefore != 0 {
-			c.gruUpdate(h, x, u, s.cand[i*c.un.rows:])
+			c.gruUpdate(h, z, u, s.cand[i*c.un.rows:])
 		} else {
-			c.gru(h, x, u)
+			c.gru(h, z, u)
 		}
 	case format.RNN:
-		c.rnn(h, u)
+		c.rnn(h, z)
 	}
 	return h
 }

@@ -31,7 +31,7 @@ type machine struct {
 	gates    []float32 // sums of the inputs of cells, and of other products
 
 	// Of every stream of a block, plan.hidden values each.
-	products []float32 // of the hidden state, with a cell's gates
+	products []float32 // sums of the hidden state of a GRU
 	last     []float32 // hidden states, where they do not lie evenly
 	rh       []float32 // reset gate times hidden state, of a GRU with FlagResetBefore
 	cand     []float32 // its product with the candidate's weights

@@ -277,7 +277,8 @@ func newLinear(b *builder, op *format.Op, w, scale, inv format.Role) (l linear, 
 	return l, err
 }
 
-// mul writes y[j*rows+r] = add[j*addStride+r] + (W x_j)[r] for n vectors x_j = x[j*stride:]. y overlaps neither.
+// mul writes y[j*rows+r] = add[j*addStride+r] + (W x_j)[r] for n vectors x_j = x[j*stride:]. y may be add
+// if addStride is rows.
 func (l *linear) mul(s *machine, y, add []float32, addStride int, x []float32, stride, n int) {
 	if s.productTap != nil {
 		for j := range n {

@@ -66,6 +66,7 @@ GLOBL ·firstLanes(SB), RODATA|NOPTR, $64
 
 // func GemvAVX2(y unsafe.Pointer, w, x *int8, scale, add *float32, groups, panels int, from, inv *float32, cols int)
 TEXT ·GemvAVX2(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ  y+0(FP), DI
 	MOVQ  w+8(FP), SI
 	MOVQ  scale+24(FP), R11

@@ -65,6 +65,7 @@
 
 // func GemvAVX512VNNI(y unsafe.Pointer, w, x *int8, start *int32, scale, add *float32, groups, panels int, from, inv *float32, cols int)
 TEXT ·GemvAVX512VNNI(SB), NOSPLIT, $0-88
+	PCALIGN $64
 	MOVQ  y+0(FP), DI
 	MOVQ  w+8(FP), SI
 	MOVQ  start+24(FP), BX
@@ -189,6 +190,7 @@ done:
 
 // func GemvBackAVX512VNNI(y unsafe.Pointer, w, x *int8, start *int32, scale, add *float32, groups, panels int)
 TEXT ·GemvBackAVX512VNNI(SB), NOSPLIT, $0-64
+	PCALIGN $64
 	MOVQ  groups+48(FP), R13
 	MOVQ  panels+56(FP), CX
 	MOVQ  R13, SI
@@ -289,6 +291,7 @@ doneBack:
 
 // func Gemv2AVX512VNNI(y unsafe.Pointer, stride int, w, x *int8, start *int32, scale, add *float32, groups, panels, addStride int)
 TEXT ·Gemv2AVX512VNNI(SB), NOSPLIT, $0-80
+	PCALIGN $64
 	MOVQ         y+0(FP), DI
 	MOVQ         stride+8(FP), R10
 	MOVQ         w+16(FP), SI
@@ -382,6 +385,7 @@ done2:
 
 // func Gemv4AVX512VNNI(y unsafe.Pointer, stride int, w, x *int8, start *int32, scale, add *float32, groups, panels, addStride int, pairs bool)
 TEXT ·Gemv4AVX512VNNI(SB), NOSPLIT, $0-81
+	PCALIGN $64
 	MOVQ         y+0(FP), DI
 	MOVQ         stride+8(FP), R10
 	MOVQ         w+16(FP), SI
