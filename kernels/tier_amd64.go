@@ -81,10 +81,11 @@ const (
 
 // blockRows is how many rows of so many bytes one call takes, a panel at least. Routines take up to four panels at once.
 func blockRows(bytes int, shared bool) int {
-	n := callBytes / PanelRows / bytes
+	limit := callBytes
 	if shared {
-		n = sharedBytes / PanelRows / bytes
+		limit = sharedBytes
 	}
+	n := limit / PanelRows / bytes
 	if n > 4 {
 		n &^= 3
 	}

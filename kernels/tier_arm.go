@@ -46,10 +46,11 @@ const (
 
 // blockRows is how many rows of so many bytes one call takes: panels, at least one.
 func blockRows(bytes int, shared bool) int {
+	limit := callBytes
 	if shared {
-		return PanelRows * max(1, sharedBytes/PanelRows/bytes)
+		limit = sharedBytes
 	}
-	return PanelRows * max(1, callBytes/PanelRows/bytes)
+	return PanelRows * max(1, limit/PanelRows/bytes)
 }
 
 // A product is the work of mulI8; or with scale and add, for one column or for pairs of columns that make one, that of mulI8 and

@@ -226,60 +226,40 @@ func (c *cell) states(s *machine, streams []int) (h []float32, stride int) {
 func (c *cell) step(s *machine, stream, i, row int) []float32 {
 	state := s.stateOf(stream)
 	h, z := c.hidden(state), s.gates[row*c.w.rows:]
-	switch c.op.Kind {
-	case format.LSTM:
-		c.lstm(h, c.memory(state), z)
-	case format.GRU:
-		u := s.products[i*c.u.rows:]
-		if c.op.Flags&format.FlagResetBefore != 0 {
-			c.gruUpdate(h, z, u, s.cand[i*c.un.rows:])
-		} else {
-			c.gru(h, z, u)
+	switch kind, flags := c.op.Kind, c.op.Flags; {
+	case c.gen != nil:
+		c.general(s, state, z, i)
+	case kind == format.LSTM && c.peep != nil:
+		kernels.LSTMPeephole(h, c.memory(state), z, c.peep)
+	case kind == format.LSTM:
+		kernels.LSTM(h, c.memory(state), z)
+		if c.limit > 0 {
+			kernels.ClipCell(c.memory(state), c.limit)
 		}
-	case format.RNN:
-		c.rnn(h, z)
-	}
-	return h
-}
-
-func (c *cell) lstm(h, m, z []float32) {
-	switch {
-	case c.gen != nil:
-		c.gen.LSTM(h, m, z, c.peep)
-	case c.peep != nil:
-		kernels.LSTMPeephole(h, m, z, c.peep)
-	default:
-		kernels.LSTM(h, m, z)
-	}
-	if c.limit > 0 {
-		kernels.ClipCell(m, c.limit)
-	}
-}
-
-func (c *cell) rnn(h, z []float32) {
-	switch {
-	case c.gen != nil:
-		c.gen.RNN(h, z)
-	case c.op.Flags&format.FlagReLU != 0:
+	case kind == format.GRU && flags&format.FlagResetBefore != 0:
+		kernels.GRUUpdate(h, z, s.products[i*c.u.rows:], s.cand[i*c.un.rows:])
+	case kind == format.GRU:
+		kernels.GRU(h, z, s.products[i*c.u.rows:])
+	case flags&format.FlagReLU != 0:
 		kernels.RNNReLU(h, z)
 		c.u.copy(h, h)
 	default:
 		kernels.RNN(h, z)
 	}
+	return h
 }
 
-func (c *cell) gru(h, x, u []float32) {
-	if c.gen != nil {
-		c.gen.GRU(h, x, u)
-		return
+// general is step of a cell with other functions.
+func (c *cell) general(s *machine, state, z []float32, i int) {
+	h := c.hidden(state)
+	switch {
+	case c.op.Kind == format.LSTM:
+		c.gen.LSTM(h, c.memory(state), z, c.peep)
+	case c.op.Kind == format.RNN:
+		c.gen.RNN(h, z)
+	case c.op.Flags&format.FlagResetBefore != 0:
+		c.gen.GRUUpdate(h, z, s.products[i*c.u.rows:], s.cand[i*c.un.rows:])
+	default:
+		c.gen.GRU(h, z, s.products[i*c.u.rows:])
 	}
-	kernels.GRU(h, x, u)
-}
-
-func (c *cell) gruUpdate(h, x, u, un []float32) {
-	if c.gen != nil {
-		c.gen.GRUUpdate(h, x, u, un)
-		return
-	}
-	kernels.GRUUpdate(h, x, u, un)
 }

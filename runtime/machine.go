@@ -19,6 +19,7 @@ const BlockSteps = 16
 type machine struct {
 	m        *Model
 	state    []float32 // plan.state values a stream
+	states   [][]float32
 	steps    []int64   // of each stream, since its Reset
 	streams  []int     // those of a block; if there are several, a row is of each
 	adjacent bool      // each of them follows the one before
@@ -60,6 +61,7 @@ func (m *Model) newMachine(streams, wide int) machine {
 		patch:    aligned[float32](p.patch),
 	}
 	for i := range streams {
+		s.states = append(s.states, s.state[i*p.state:][:p.state])
 		s.reset(i)
 	}
 	return s
@@ -100,10 +102,7 @@ func (s *machine) stream(row int) int {
 }
 
 // stateOf is the state of a stream.
-func (s *machine) stateOf(stream int) []float32 {
-	n := s.m.plan.state
-	return s.state[stream*n:][:n]
-}
+func (s *machine) stateOf(stream int) []float32 { return s.states[stream] }
 
 func (s *machine) reset(stream int) {
 	s.steps[stream] = 0

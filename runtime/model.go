@@ -212,7 +212,7 @@ func (m *Model) workBytes(rows, wide int) int64 {
 }
 
 // streamBytes is what it allocates for each stream.
-func (m *Model) streamBytes() int64 { return 16 + 4*int64(m.plan.state) }
+func (m *Model) streamBytes() int64 { return 40 + 4*int64(m.plan.state) }
 
 const cacheLine = 64
 

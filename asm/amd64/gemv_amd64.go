@@ -7,6 +7,7 @@ import "unsafe"
 // The matrix-vector products write, for each of 32*panels rows, the sum over the columns of weight times activation: as int32 where
 // scale is nil, otherwise as float32 sum*scale + add, rounded once. w holds the panels, x groups*4 activations, groups is even and
 // not 0. start holds -128 times the sum of each row's weights. Unless from is nil, they first quantise its cols values by inv into x.
+// Those for AVX2 and AVX-512 begin at a cache line, so that what is linked before them does not change how fast their loops are.
 
 //go:noescape
 func GemvAVX512VNNI(y unsafe.Pointer, w, x *int8, start *int32, scale, add *float32, groups, panels int, from, inv *float32, cols int)

@@ -291,7 +291,7 @@ doneBack:
 
 // func Gemv2AVX512VNNI(y unsafe.Pointer, stride int, w, x *int8, start *int32, scale, add *float32, groups, panels, addStride int)
 TEXT ·Gemv2AVX512VNNI(SB), NOSPLIT, $0-80
-	PCALIGN $64
+	PCALIGN      $64
 	MOVQ         y+0(FP), DI
 	MOVQ         stride+8(FP), R10
 	MOVQ         w+16(FP), SI
@@ -385,7 +385,7 @@ done2:
 
 // func Gemv4AVX512VNNI(y unsafe.Pointer, stride int, w, x *int8, start *int32, scale, add *float32, groups, panels, addStride int, pairs bool)
 TEXT ·Gemv4AVX512VNNI(SB), NOSPLIT, $0-81
-	PCALIGN $64
+	PCALIGN      $64
 	MOVQ         y+0(FP), DI
 	MOVQ         stride+8(FP), R10
 	MOVQ         w+16(FP), SI
