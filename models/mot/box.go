@@ -1,6 +1,8 @@
 package mot
 
-import "math"
+import (
+	"github.com/recur-go/recur/models/internal/elementary"
+)
 
 // Box is a rectangle in pixels: its centre and its size.
 type Box struct{ X, Y, W, H float64 }
@@ -52,12 +54,12 @@ type shift [4]float64
 
 // plus moves a box.
 func (b Box) plus(d shift) Box {
-	return Box{b.X + float64(d[0]*b.H), b.Y + float64(d[1]*b.H), float64(b.W * exp(d[2])), float64(b.H * exp(d[3]))}
+	return Box{b.X + float64(d[0]*b.H), b.Y + float64(d[1]*b.H), float64(b.W * elementary.Exp(d[2])), float64(b.H * elementary.Exp(d[3]))}
 }
 
 // minus is the shift that moves p to b.
 func (b Box) minus(p Box) shift {
-	return shift{(b.X - p.X) / p.H, (b.Y - p.Y) / p.H, log(b.W / p.W), log(b.H / p.H)}
+	return shift{(b.X - p.X) / p.H, (b.Y - p.Y) / p.H, elementary.Log(b.W / p.W), elementary.Log(b.H / p.H)}
 }
 
 // between is the box at the part f of the straight line from a to b.
@@ -71,37 +73,3 @@ func (b Box) outside(width, height float64) float64 {
 	image := Box{width / 2, height / 2, width, height}
 	return 1 - intersection(b, image)/float64(b.W*b.H)
 }
-
-// The functions of package math differ between architectures in their last bits. These do not: each operation is rounded on its own. They are
-// within 1e-12 of the true ones.
-
-// exp returns e^x with x limited to ±40: x = n log 2 + r, e^r by its Taylor polynomial of degree 10.
-func exp(x float64) float64 {
-	const ln2Hi, ln2Lo = 0x1.62e42feep-1, 0x1.a39ef35793c76p-33
-	x = min(max(x, -40), 40)
-	n := math.Floor(float64(x*math.Log2E) + 0.5)
-	r := (x - float64(n*ln2Hi)) - float64(n*ln2Lo)
-	sum := 1. / 3628800
-	for _, c := range [...]float64{1. / 362880, 1. / 40320, 1. / 5040, 1. / 720, 1. / 120, 1. / 24, 1. / 6, 1. / 2, 1, 1} {
-		sum = c + float64(r*sum)
-	}
-	return float64(sum * math.Float64frombits(uint64(1023+int64(n))<<52))
-}
-
-// log returns the logarithm of a normal x > 0: x = 2^n m with m in [√½, √2), log m = 2 atanh((m-1)/(m+1)).
-func log(x float64) float64 {
-	const sqrtHalf = 0x3fe6a09e667f3bcd
-	b := math.Float64bits(x)
-	n := int64(b-sqrtHalf) >> 52
-	m := math.Float64frombits(b - uint64(n)<<52)
-	s := (m - 1) / (m + 1)
-	u := float64(s * s)
-	sum := 2. / 17
-	for _, c := range [...]float64{2. / 15, 2. / 13, 2. / 11, 2. / 9, 2. / 7, 2. / 5, 2. / 3, 2} {
-		sum = c + float64(u*sum)
-	}
-	return float64(float64(n)*math.Ln2) + float64(s*sum)
-}
-
-// sigmoid is 1/(1+e^-x).
-func sigmoid(x float64) float64 { return 1 / (1 + exp(-x)) }

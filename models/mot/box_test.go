@@ -5,17 +5,6 @@ import (
 	"testing"
 )
 
-func TestExpAndLog(t *testing.T) {
-	for x := -39.9; x < 40; x += 0.0173 {
-		if got, want := exp(x), math.Exp(x); math.Abs(got-want) > 1e-12*want {
-			t.Fatalf("exp(%v) is %v, want %v", x, got, want)
-		}
-		if got := log(math.Exp(x)); math.Abs(got-x) > 1e-12*(1+math.Abs(x)) {
-			t.Fatalf("log(exp(%v)) is %v", x, got)
-		}
-	}
-}
-
 func TestShifts(t *testing.T) {
 	p, b := Box{100, 50, 30, 60}, Box{130, 41, 33, 90}
 	d := b.minus(p)
@@ -43,21 +32,5 @@ func TestIoU(t *testing.T) {
 	}
 	if got := Corner(-5, 0, 10, 10).outside(100, 100); math.Abs(got-0.5) > 1e-12 {
 		t.Errorf("outside %v, want half", got)
-	}
-}
-
-func BenchmarkExp(b *testing.B) {
-	x, sum := 0.1, 0.0
-	for b.Loop() {
-		sum += exp(x)
-		x = -x
-	}
-}
-
-func BenchmarkLog(b *testing.B) {
-	x, sum := 1.1, 0.0
-	for b.Loop() {
-		sum += log(x)
-		x = 2.1 - x
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/recur-go/recur/models/internal/elementary"
 	"github.com/recur-go/recur/runtime"
 )
 
@@ -57,7 +58,7 @@ func (l *learnt) predict(ts []target, slots []int) {
 		t.pred = s.held.plus(s.delta)
 		t.dead = !t.pred.valid()
 		for k, v := range s.logSigma {
-			t.sigma[k] = exp(v)
+			t.sigma[k] = elementary.Exp(v)
 		}
 	}
 }
@@ -171,7 +172,7 @@ func (l *learnt) run(ts []target) error {
 			s.logSigma[c] = min(max(float64(y[8+c]), minLogSigma), maxLogSigma)
 		}
 		s.held = s.held.plus(gain)
-		t.held, t.exist = s.held, sigmoid(float64(y[12]))
+		t.held, t.exist = s.held, elementary.Sigmoid(float64(y[12]))
 		t.dead = t.dead || !t.held.valid()
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/recur-go/recur/models/internal/elementary"
 	"github.com/recur-go/recur/runtime"
 )
 
@@ -103,7 +104,7 @@ func (a *assigner) block(cols []int32, targets, found []normal, taken []bool) er
 		for k := range a.order {
 			if p := y[k]; p > none { // others are never chosen
 				const least = 1e-9
-				a.solver.Add(k, log(max(float64(none), least))-log(float64(p)))
+				a.solver.Add(k, elementary.Log(max(float64(none), least))-elementary.Log(float64(p)))
 			}
 		}
 		a.solver.EndRow()

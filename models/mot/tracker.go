@@ -9,6 +9,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/recur-go/recur/models/internal/elementary"
 	"github.com/recur-go/recur/runtime"
 )
 
@@ -164,12 +165,12 @@ func (t *Tracker) begin(found []Detection) {
 		g := &t.targets[i]
 		g.born, g.seen = false, false
 		g.point(g.pred)
-		g.logSigma = log(g.sigma[0]) + log(g.sigma[1])
+		g.logSigma = elementary.Log(g.sigma[0]) + elementary.Log(g.sigma[1])
 	}
 	t.found, t.high, t.low = t.found[:0], t.high[:0], t.low[:0]
 	for j := range found {
 		d := &found[j]
-		t.found = append(t.found, candidate{*d, log(d.W), log(d.H)})
+		t.found = append(t.found, candidate{*d, elementary.Log(d.W), elementary.Log(d.H)})
 		switch {
 		case d.Score < t.config.MinScore:
 		case d.Score < t.config.HighScore:
@@ -182,7 +183,7 @@ func (t *Tracker) begin(found []Detection) {
 
 // point says where the target is looked for.
 func (t *target) point(aim Box) {
-	t.aim, t.logW, t.logH = aim, log(aim.W), log(aim.H)
+	t.aim, t.logW, t.logH = aim, elementary.Log(aim.W), elementary.Log(aim.H)
 }
 
 // around looks at the targets matched so far.
