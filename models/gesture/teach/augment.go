@@ -4,6 +4,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"strings"
+
+	"github.com/recur-go/recur/models/internal/elementary"
 )
 
 // augmenter makes variants of examples: played faster or slower and unevenly, larger or smaller, with sensors worn a little turned.
@@ -43,7 +45,14 @@ func triads(names []string) (found [][3]int) {
 	return found
 }
 
-func (a *augmenter) normal(deviation float64) float64 { return a.random.NormFloat64() * deviation }
+// normal is about so distributed: the sum of twelve uniform numbers, since NormFloat64 differs between architectures.
+func (a *augmenter) normal(deviation float64) float64 {
+	sum := -6.0
+	for range 12 {
+		sum += float64(a.random.Float64())
+	}
+	return float64(sum * deviation)
+}
 
 // variant changes what differs from the level of rest, the mean of the samples before the gesture or of the first.
 func (a *augmenter) variant(e *Example) Example {
@@ -59,7 +68,7 @@ func (a *augmenter) variant(e *Example) Example {
 	gains := make([]float64, n)
 	size := a.normal(amplitude)
 	for k := range gains {
-		gains[k] = math.Exp(size + a.normal(gain))
+		gains[k] = elementary.Exp(size + a.normal(gain))
 	}
 	turns := make([][9]float64, len(a.triads))
 	for i := range turns {
@@ -69,12 +78,12 @@ func (a *augmenter) variant(e *Example) Example {
 	for t := range len(v.Rows) / n {
 		row := v.Rows[t*n:][:n]
 		for k, x := range row {
-			d[k] = (float64(x) - level[k]) * gains[k]
+			d[k] = float64((float64(x) - level[k]) * gains[k])
 		}
 		for i, c := range a.triads {
 			x, y, z, r := d[c[0]], d[c[1]], d[c[2]], &turns[i]
 			for j := range c {
-				d[c[j]] = r[3*j]*x + r[3*j+1]*y + r[3*j+2]*z
+				d[c[j]] = float64(r[3*j]*x) + float64(r[3*j+1]*y) + float64(r[3*j+2]*z)
 			}
 		}
 		for k := range row {
@@ -88,25 +97,25 @@ func (a *augmenter) variant(e *Example) Example {
 func (a *augmenter) warp(e *Example) Example {
 	const knots = 5
 	n := len(e.Rows) / a.channels
-	m := max(8, int(math.Round(float64(n)*math.Exp(a.normal(speed)))))
+	m := max(8, int(math.Round(float64(n)*elementary.Exp(a.normal(speed)))))
 	var rates [knots]float64
 	for i := range rates {
-		rates[i] = math.Exp(a.normal(wobble))
+		rates[i] = elementary.Exp(a.normal(wobble))
 	}
 	at := make([]float64, m)
 	for t := 1; t < m; t++ {
-		p := float64(t) / float64(m-1) * (knots - 1)
+		p := float64(float64(t) / float64(m-1) * (knots - 1))
 		k := min(int(p), knots-2)
-		at[t] = at[t-1] + rates[k] + (rates[k+1]-rates[k])*(p-float64(k))
+		at[t] = at[t-1] + rates[k] + float64((rates[k+1]-rates[k])*(p-float64(k)))
 	}
 	v := Example{Label: e.Label, Rows: make([]float32, m*a.channels), First: m, End: m}
 	for t := range at {
-		p := at[t] / at[m-1] * float64(n-1)
+		p := float64(at[t] / at[m-1] * float64(n-1))
 		k := min(int(p), max(n-2, 0))
 		w := p - float64(k)
 		for c := range a.channels {
 			x, y := float64(e.Rows[k*a.channels+c]), float64(e.Rows[min(k+1, n-1)*a.channels+c])
-			v.Rows[t*a.channels+c] = float32(x + (y-x)*w)
+			v.Rows[t*a.channels+c] = float32(x + float64((y-x)*w))
 		}
 		if p >= float64(e.First) {
 			v.First = min(v.First, t)
@@ -118,14 +127,17 @@ func (a *augmenter) warp(e *Example) Example {
 	return v
 }
 
-// rotation is the matrix of a rotation vector, row by row (Rodrigues).
+// rotation is the matrix, row by row, of the quaternion 1 + (x i + y j + z k)/2: by about the length of the vector, in radians.
 func rotation(x, y, z float64) [9]float64 {
-	a := math.Sqrt(x*x+y*y+z*z) + 1e-12
-	x, y, z = x/a, y/a, z/a
-	s, c := math.Sin(a), math.Cos(a)
-	return [9]float64{
-		c + x*x*(1-c), x*y*(1-c) - z*s, x*z*(1-c) + y*s,
-		y*x*(1-c) + z*s, c + y*y*(1-c), y*z*(1-c) - x*s,
-		z*x*(1-c) - y*s, z*y*(1-c) + x*s, c + z*z*(1-c),
+	xx, yy, zz := float64(x*x/4), float64(y*y/4), float64(z*z/4)
+	xy, xz, yz := float64(x*y/2), float64(x*z/2), float64(y*z/2)
+	r := [9]float64{
+		1 + xx - yy - zz, xy - z, xz + y,
+		xy + z, 1 - xx + yy - zz, yz - x,
+		xz - y, yz + x, 1 - xx - yy + zz,
 	}
+	for i := range r {
+		r[i] /= 1 + xx + yy + zz
+	}
+	return r
 }

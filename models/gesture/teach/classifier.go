@@ -66,7 +66,7 @@ func fit(labels []string, means [][]float64, cov []float64) *classifier {
 		row := make([]float64, n)
 		for i, w := range whiten {
 			for k, v := range w {
-				row[k] += u[i] * v
+				row[k] += float64(u[i] * v)
 			}
 		}
 		c.projection = append(c.projection, row)
@@ -99,7 +99,7 @@ func (c *classifier) project(e []float64) []float64 {
 
 func distance(a, b []float64) (d float64) {
 	for i, v := range a {
-		d += (v - b[i]) * (v - b[i])
+		d += float64((v - b[i]) * (v - b[i]))
 	}
 	return d
 }
@@ -134,7 +134,7 @@ func (c *classifier) usual(cov []float64) (mean, deviation float64) {
 	for i, h := range half {
 		for j, p := range c.projection {
 			v := dot(h, p)
-			squares += v * v
+			squares += float64(v * v)
 			if i == j {
 				mean += v
 			}

@@ -252,7 +252,7 @@ func Write(w *csv.Writer, e *Example, channels int, start, interval float64) err
 		if t >= e.First && t < e.End {
 			label = e.Label
 		}
-		at := math.Round((start+float64(t)*interval)*1000) / 1000
+		at := math.Round((start+float64(float64(t)*interval))*1000) / 1000
 		if err := w.Write(append(fields, strconv.FormatFloat(at, 'f', -1, 64), label)); err != nil {
 			return err
 		}

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"math"
 	"slices"
+
+	"github.com/recur-go/recur/models/internal/elementary"
 )
 
 // eigen decomposes a symmetric matrix [n, n], which it overwrites, by Jacobi rotations: values from the largest to the smallest, and their
@@ -17,9 +19,9 @@ func eigen(a []float64, n int) (values []float64, vectors [][]float64) {
 	for range 30 {
 		off, diagonal := 0.0, 0.0
 		for i := range n {
-			diagonal += a[i*n+i] * a[i*n+i]
+			diagonal += float64(a[i*n+i] * a[i*n+i])
 			for j := range i {
-				off += a[i*n+j] * a[i*n+j]
+				off += float64(a[i*n+j] * a[i*n+j])
 			}
 		}
 		if off <= 1e-18*diagonal {
@@ -50,31 +52,31 @@ func rotate(a []float64, v [][]float64, n, p, q int) {
 		return
 	}
 	tau := (a[q*n+q] - a[p*n+p]) / (2 * apq)
-	t := 1 / (math.Abs(tau) + math.Sqrt(1+tau*tau))
+	t := 1 / (math.Abs(tau) + math.Sqrt(1+float64(tau*tau)))
 	if tau < 0 {
 		t = -t
 	}
-	c := 1 / math.Sqrt(1+t*t)
+	c := 1 / math.Sqrt(1+float64(t*t))
 	s := t * c
 	for k := range n {
 		x, y := a[k*n+p], a[k*n+q]
-		a[k*n+p], a[k*n+q] = c*x-s*y, s*x+c*y
+		a[k*n+p], a[k*n+q] = float64(c*x)-float64(s*y), float64(s*x)+float64(c*y)
 	}
 	rp, rq := a[p*n:][:n], a[q*n:][:n]
 	for k, x := range rp {
 		y := rq[k]
-		rp[k], rq[k] = c*x-s*y, s*x+c*y
+		rp[k], rq[k] = float64(c*x)-float64(s*y), float64(s*x)+float64(c*y)
 	}
 	vp, vq := v[p], v[q]
 	for k, x := range vp {
 		y := vq[k]
-		vp[k], vq[k] = c*x-s*y, s*x+c*y
+		vp[k], vq[k] = float64(c*x)-float64(s*y), float64(s*x)+float64(c*y)
 	}
 }
 
 func dot(a, b []float64) (s float64) {
 	for i, x := range a {
-		s += x * b[i]
+		s += float64(x * b[i])
 	}
 	return s
 }
@@ -87,7 +89,7 @@ func orthonormal(v []float64, basis [][]float64) (u []float64, ok bool) {
 		for _, b := range basis {
 			p := dot(u, b)
 			for i := range u {
-				u[i] -= p * b[i]
+				u[i] -= float64(p * b[i])
 			}
 		}
 	}
@@ -107,7 +109,7 @@ type logistic struct {
 	b float64
 }
 
-func (l *logistic) at(x []float64) float64 { return 1 / (1 + math.Exp(-dot(l.w, x)-l.b)) }
+func (l *logistic) at(x []float64) float64 { return elementary.Sigmoid(dot(l.w, x) + l.b) }
 
 // fitLogistic minimises the loss of rows x of class y plus decay/2 |w|² by gradient descent with momentum (Nesterov). Both classes weigh the
 // same.
@@ -122,15 +124,15 @@ func fitLogistic(x [][]float64, y []bool, decay float64) *logistic {
 		}
 		squares = max(squares, dot(v, v)+1)
 	}
-	rate := 1 / (squares/4 + decay)
+	rate := 1 / (float64(squares/4) + decay)
 	l, last := &logistic{w: make([]float64, n)}, &logistic{w: make([]float64, n)}
 	g := make([]float64, n)
 	for step := range steps {
 		m := float64(step) / float64(step+3)
-		ahead := &logistic{w: make([]float64, n), b: l.b + m*(l.b-last.b)}
+		ahead := &logistic{w: make([]float64, n), b: l.b + float64(m*(l.b-last.b))}
 		for i := range g {
-			ahead.w[i] = l.w[i] + m*(l.w[i]-last.w[i])
-			g[i] = decay * ahead.w[i]
+			ahead.w[i] = l.w[i] + float64(m*(l.w[i]-last.w[i]))
+			g[i] = float64(decay * ahead.w[i])
 		}
 		gb := 0.0
 		for k, v := range x {
@@ -140,13 +142,13 @@ func fitLogistic(x [][]float64, y []bool, decay float64) *logistic {
 			}
 			gb += d
 			for i, xi := range v {
-				g[i] += d * xi
+				g[i] += float64(d * xi)
 			}
 		}
 		last = l
-		l = &logistic{w: make([]float64, n), b: ahead.b - rate*gb}
+		l = &logistic{w: make([]float64, n), b: ahead.b - float64(rate*gb)}
 		for i := range g {
-			l.w[i] = ahead.w[i] - rate*g[i]
+			l.w[i] = ahead.w[i] - float64(rate*g[i])
 		}
 	}
 	return l
@@ -171,5 +173,5 @@ func (l *logistic) calibrate(x [][]float64, y []bool) {
 	for i := range l.w {
 		l.w[i] *= stretch
 	}
-	l.b = (l.b-low)*stretch - sure
+	l.b = float64((l.b-low)*stretch) - sure
 }

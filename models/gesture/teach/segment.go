@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/recur-go/recur/models/internal/elementary"
 )
 
 // Segmenter finds gestures in samples as movement between rests. It first wants a second of rest, to see how restless the sensor is.
@@ -139,15 +141,15 @@ func (s *Segmenter) movement(sample []float32) (sum float64) {
 	s.seen++
 	for k, v := range sample {
 		d := float64(v) - s.level[k]
-		s.level[k] += d * share(follow, s.rate)
-		sum += math.Abs(d) * float64(s.inv[k])
+		s.level[k] += float64(d * share(follow, s.rate))
+		sum += float64(math.Abs(d) * float64(s.inv[k]))
 	}
-	s.smooth += (sum/float64(s.channels) - s.smooth) * share(smooth, s.rate)
+	s.smooth += float64((sum/float64(s.channels) - s.smooth) * share(smooth, s.rate))
 	return s.smooth
 }
 
 // share is by which a level moves each sample that follows with a time constant in seconds.
-func share(constant, rate float64) float64 { return 1 - math.Exp(-1/(constant*rate)) }
+func share(constant, rate float64) float64 { return 1 - elementary.Exp(-1/(constant*rate)) }
 
 func (s *Segmenter) end() (*Example, error) {
 	e := &Example{Rows: slices.Clone(s.rows), First: s.first, End: max(s.first+1, s.last+1-s.samples(behind))}

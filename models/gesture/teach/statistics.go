@@ -47,7 +47,7 @@ func scatter(s []float64, rows [][]float64, mean []float64) {
 		}
 		for i, a := range d {
 			for j := range i + 1 {
-				s[i*n+j] += a * d[j]
+				s[i*n+j] += float64(a * d[j])
 			}
 		}
 	}

@@ -469,7 +469,7 @@ func (t *teacher) fit() (*classifier, *Report) {
 		n := float64(t.examples(l))
 		m := slices.Clone(means[k])
 		for j := range m {
-			m[j] = (prior*m[j] + n*own.means[i][j]) / (prior + n)
+			m[j] = (float64(prior*m[j]) + float64(n*own.means[i][j])) / (prior + n)
 		}
 		means[k] = m
 	}
@@ -477,11 +477,11 @@ func (t *teacher) fit() (*classifier, *Report) {
 	report, far := t.review(c)
 	if t.known == nil { // a handful of examples says little of how far others lie
 		mean, deviation := c.usual(cov)
-		c.limit = 4 * max(far, mean+slack*deviation)
+		c.limit = 4 * max(far, mean+float64(slack*deviation))
 		return c, report
 	}
 	mean, deviation := c.usual(t.known.covariance())
-	c.limit = max(far, mean+slack*deviation)
+	c.limit = max(far, mean+float64(slack*deviation))
 	return c, report
 }
 

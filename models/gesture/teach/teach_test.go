@@ -1,6 +1,8 @@
 package teach
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io"
 	"math"
@@ -213,6 +215,36 @@ func TestTeach(t *testing.T) {
 	}
 }
 
+// TestGolden: the same examples make the same file on every architecture.
+func TestGolden(t *testing.T) {
+	m := streamModel(t)
+	known := examplesOf(t, m, 1, 2)
+	taught, _, err := Teach(m, append(reversed(of(known, "G9"), "turn"), faint(of(known, "G3"), "faint")...), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(taught.Ops, func(o format.Op) bool { return o.Name == prefix+"still" }) {
+		t.Error("the logistic regression has no part in it")
+	}
+	for _, c := range []struct {
+		name string
+		file *format.File
+		want string
+	}{
+		{"taught", taught, "254e03f3d20d88b8c98947cb305c2b717745ca65faab05ea9a4327fcf4d8efa8"},
+		{"remembered", remembered(t, m, known).File(), "141138431ddcad3fef0f8f45729b57e78cdebc64426351b33cdde85dae53f04c"},
+	} {
+		b, err := format.Encode(c.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum := sha256.Sum256(b)
+		if got := hex.EncodeToString(sum[:]); got != c.want {
+			t.Errorf("%s: the file has the hash\n%s, want\n%s", c.name, got, c.want)
+		}
+	}
+}
+
 // hurried plays movements twice as fast.
 func hurried(list []Example, label string) []Example {
 	out := slices.Clone(list)
@@ -252,17 +284,23 @@ func TestShort(t *testing.T) {
 	}
 }
 
-// TestUnseen: the report says so where the taught model misses its examples.
-func TestUnseen(t *testing.T) {
-	m := streamModel(t)
-	still := of(examplesOf(t, m, 1, 2, 3, 4), "G3")
-	for i := range still {
-		rows := slices.Clone(still[i].Rows)
+// faint puts movements in which the model sees none in place of others.
+func faint(list []Example, label string) []Example {
+	out := slices.Clone(list)
+	for i, e := range out {
+		rows := slices.Clone(e.Rows)
 		for k := range rows {
 			rows[k] = rows[k%channels] + float32(k%7)/1000
 		}
-		still[i] = Example{Label: "nothing", Rows: rows, First: still[i].First, End: still[i].End}
+		out[i] = Example{Label: label, Rows: rows, First: e.First, End: e.End}
 	}
+	return out
+}
+
+// TestUnseen: the report says so where the taught model misses its examples.
+func TestUnseen(t *testing.T) {
+	m := streamModel(t)
+	still := faint(of(examplesOf(t, m, 1, 2, 3, 4), "G3"), "nothing")
 	_, report, err := Teach(m, still, Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -324,6 +362,9 @@ func TestOnly(t *testing.T) {
 
 // TestSequence teaches the model for gestures that are already cut out.
 func TestSequence(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes minutes on an emulated board")
+	}
 	m, err := gesture.BLSTM()
 	if err != nil {
 		t.Fatal(err)
