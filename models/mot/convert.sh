@@ -14,16 +14,16 @@ cd "$here/../.."
 convert() { # NAME OUT SCHEME FLAGS…
     name=$1 out=$2 scheme=$3
     shift 3
-    go run ./tools/recur convert "$dir/$name/model.onnx" -o "$out" -scheme "$scheme" -calib "$dir/$name/calib.npz" \
+    go run ./tools/recur convert "$dir/$name/model.onnx" -o "$out" -scheme "$scheme" \
         -meta "data=MOTChallenge 2015: TUD-Stadtmitte, ETH-Bahnhof, ADL-Rundle-6, KITTI-13, PETS09-S2L1 (Leal-Taixe et al. 2015)" \
         -meta "licence=CC BY-NC-SA 3.0" "$@"
 }
 
-convert filter "$target/mot.recur" w8a16 -meta "mot.config=$(cat tools/train/mot/tracker.json)"
+convert filter "$target/mot.recur" w8a16 -range 1 -meta "mot.config=$(cat tools/train/mot/tracker.json)"
 convert filter "$dir/float.recur" f32 -meta "mot.config=$(cat tools/train/mot/tracker.json)"
 if [ -e "$dir/paper/model.onnx" ]; then
-    convert paper "$dir/paper.recur" w8a16 -meta "mot.config=$(cat tools/train/mot/paper.json)"
+    convert paper "$dir/paper.recur" w8a16 -calib "$dir/paper/calib.npz" -meta "mot.config=$(cat tools/train/mot/paper.json)"
 fi
 if [ -e "$dir/lstm/model.onnx" ]; then
-    convert lstm "$dir/lstm.recur" w8a16 -meta mot.scale=5
+    convert lstm "$dir/lstm.recur" w8a16 -range 1 -meta mot.scale=5
 fi

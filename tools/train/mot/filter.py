@@ -5,7 +5,7 @@ step, how far that may be off, and whether the target is still there.
     python tools/train/mot/filter.py --data ../shared/data/mot15 --out out/without --without ETH-Bahnhof
 """
 import argparse
-import json
+import copy
 import math
 import time
 from pathlib import Path
@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 import data
 import scenes
@@ -42,6 +43,36 @@ class Filter(nn.Module):
     def forward(self, x, h):
         h = self.gru(x, h)
         return self.out(torch.cat([h, x], -1)), h
+
+
+class Grid(nn.Module):
+    """Weights as the int8 file has them: 127 steps to a row's largest. The gradient passes as if there were none."""
+
+    def __init__(self):
+        super().__init__()
+        self.on = False
+
+    def forward(self, w):
+        if not self.on:
+            return w
+        step = w.detach().abs().amax(1, keepdim=True) / 127
+        return w + (torch.round(w / step) * step - w).detach()
+
+
+def gridded(net):
+    """Puts grids over a net's weights -> the net, its grids"""
+    grids = []
+    for layer, name in ((net.gru, "weight_ih"), (net.gru, "weight_hh"), (net.out, "weight")):
+        grids.append(Grid())
+        parametrize.register_parametrization(layer, name, grids[-1])
+    return net, grids
+
+
+def plain(net):
+    """The net with the weights that its grids make of them."""
+    for layer, name in ((net.gru, "weight_ih"), (net.gru, "weight_hh"), (net.out, "weight")):
+        parametrize.remove_parametrizations(layer, name)
+    return net.eval()
 
 
 def plus(p, d):
@@ -139,21 +170,26 @@ def tensors(batch):
     return {k: torch.from_numpy(v) for k, v in scene.items()}, torch.from_numpy(size)
 
 
-def train(sequences, steps, seed, hidden, lr=4e-3, scenes_each=24, length=44, report=print):
+def train(sequences, steps, seed, hidden, start=None, lr=4e-3, scenes_each=24, length=44, report=print):
+    """start: a net to begin with. The weights are on the int8 grid in the last third of the steps, and in the result."""
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
-    net = Filter(hidden)
-    average = Filter(hidden)
-    average.load_state_dict(net.state_dict())
+    fresh = start or Filter(hidden)
+    net, grids = gridded(copy.deepcopy(fresh))
+    average, its_grids = gridded(copy.deepcopy(fresh))
     maker = scenes.Maker(sequences)
     opt = torch.optim.AdamW(net.parameters(), lr=lr, weight_decay=1e-2)
     sched = torch.optim.lr_scheduler.LambdaLR(opt, lambda s: min(1, (s + 1) / 50) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * s / steps))))
     sums, t0 = {}, time.time()
     for step in range(steps):
-        terms = losses(net, *tensors(maker.batch(rng, scenes_each, length)))
-        loss = 0.3 * terms["prediction"] + 5 * terms["update"] + 2 * terms["exists"]
-        opt.zero_grad()
-        loss.backward()
+        if step == steps * 2 // 3:
+            for g in grids + its_grids:
+                g.on = True
+        with parametrize.cached():
+            terms = losses(net, *tensors(maker.batch(rng, scenes_each, length)))
+            loss = 0.3 * terms["prediction"] + 5 * terms["update"] + 2 * terms["exists"]
+            opt.zero_grad()
+            loss.backward()
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         opt.step()
         sched.step()
@@ -166,7 +202,7 @@ def train(sequences, steps, seed, hidden, lr=4e-3, scenes_each=24, length=44, re
         if step % 100 == 99:
             report(f"step {step + 1} " + " ".join(f"{n} {v:.4f}" for n, v in sums.items()) + f" {time.time() - t0:.0f} s", flush=True)
             sums = {}
-    return average.eval()
+    return plain(average)
 
 
 def save(net, path, **about):
@@ -187,11 +223,14 @@ def main():
     ap.add_argument("--without", nargs="*", default=[], help="training sequences to leave out")
     ap.add_argument("--hidden", type=int, default=64)
     ap.add_argument("--steps", type=int, default=3000)
+    ap.add_argument("--start", help="model.pt to begin with")
+    ap.add_argument("--rate", type=float, default=4e-3, help="of learning, at its highest")
     ap.add_argument("--seed", type=int, default=1)
     args = ap.parse_args()
     torch.set_num_threads(1)
     names = [n for n in data.TRAIN if n not in args.without]
-    net = train([data.Sequence(args.data, n) for n in names], args.steps, args.seed, args.hidden)
+    net = train([data.Sequence(args.data, n) for n in names], args.steps, args.seed, args.hidden,
+                load(args.start) if args.start else None, args.rate)
     args.out.mkdir(parents=True, exist_ok=True)
     save(net, args.out / "model.pt", sequences=names, seed=args.seed, steps=args.steps)
 
