@@ -161,7 +161,7 @@ def losses(net, scene, size):
     far, ls = minus(scene["z"], p)[1:].clamp(-3, 3).abs(), out[:-1, ..., 8:12].clamp(-6, 2)
     right = exists & (iou(b.detach(), scene["truth"]) >= 0.5)
     return {"prediction": mean((far * torch.exp(-ls) + ls).sum(-1), known),
-            "update": mean(minus(scene["truth"], b).clamp(-3, 3).abs().sum(-1), exists),
+            "update": mean(minus(scene["aim"], b).clamp(-3, 3).abs().sum(-1), exists),
             "exists": mean(nn.functional.binary_cross_entropy_with_logits(out[..., 12], right.float(), reduction="none"), active)}
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import data
 import synth
 
-EMPTY = {"truth": (4,), "exists": (), "z": (4,), "seen": (), "score": ()}
+EMPTY = {"truth": (4,), "aim": (4,), "exists": (), "z": (4,), "seen": (), "score": ()}
 
 
 def minus(z, p):
@@ -18,7 +18,11 @@ def plus(p, d):
 
 
 class Source:
-    """What one sequence has: its tracks with the detections that belong to them, and the false alarms, linked."""
+    """What one sequence has: its tracks with the detections that belong to them, and the false alarms, linked.
+
+    The ground truth of one sequence is tighter than that of another, by up to a quarter of the width. A filter cannot know by how much, so aim, to
+    which it is trained, is the truth plus the sequence's mean difference of detection and truth.
+    """
 
     def __init__(self, seq):
         self.seq = seq
@@ -40,10 +44,13 @@ class Source:
             self.tracks.append(t)
             self.residuals.append(minus(t["z"][t["seen"]], truth[t["seen"]]))
         self.residuals = np.concatenate(self.residuals)
+        bias = self.residuals.mean(0)
+        self.residuals = self.residuals - bias
         rng = np.random.default_rng(0)
-        for t in self.tracks:  # where nothing was seen, what might have been
-            hidden = ~t["seen"]
-            t["z"][hidden] = plus(t["truth"][hidden], self.residuals[rng.integers(len(self.residuals), size=hidden.sum())])
+        for t in self.tracks:
+            t["aim"] = plus(t["truth"], bias)
+            hidden = ~t["seen"]  # where nothing was seen, what might have been
+            t["z"][hidden] = plus(t["aim"][hidden], self.residuals[rng.integers(len(self.residuals), size=hidden.sum())])
         self.false = self._link(seq, np.flatnonzero(matched < 0))
 
     @staticmethod
@@ -69,12 +76,12 @@ class Source:
             box = np.stack([np.interp(np.arange(n), at, seq.det[t, c]) for c in range(1, 5)], 1)
             seen, score = np.zeros(n, bool), np.zeros(n)
             seen[at], score[at] = True, seq.det[t, 5]
-            out.append({"first": first, "truth": box, "exists": np.zeros(n, bool), "z": box, "seen": seen, "score": score})
+            out.append({"first": first, "truth": box, "aim": box, "exists": np.zeros(n, bool), "z": box, "seen": seen, "score": score})
         return out
 
 
 class Maker:
-    """Draws scenes: arrays [T, S, N, …] of truth, exists, z, seen, score and the sizes of the images [S, 2].
+    """Draws scenes: arrays [T, S, N, …] of truth, aim, exists, z, seen, score and the sizes of the images [S, 2].
 
     A slot is unused before its first seen frame. z holds a likely detection also where seen is 0.
     """
@@ -88,7 +95,7 @@ class Maker:
 
     def batch(self, rng, scenes, length):
         out = {k: np.zeros((length, scenes, self.slots, *shape), np.float32) for k, shape in EMPTY.items()}
-        out["truth"][...] = out["z"][...] = [100, 100, 40, 100]
+        out["truth"][...] = out["aim"][...] = out["z"][...] = [100, 100, 40, 100]
         size = np.zeros((scenes, 2), np.float32)
         for s in range(scenes):
             size[s] = self._scene(rng, {k: v[:, s] for k, v in out.items()}, length)
@@ -126,7 +133,7 @@ class Maker:
                 n = int(rng.integers(5, 40))
                 at = int(rng.integers(2, length))
                 t["seen"][at:at + n] = False
-            for b in (t["truth"], t["z"]):
+            for b in (t["truth"], t["aim"], t["z"]):
                 b[:, :2] += shake
                 if mirror:
                     b[:, 0] = seq.width - b[:, 0]
@@ -147,7 +154,7 @@ class Maker:
             pick = lambda v: v[near].copy()
         else:
             pick = lambda v: np.stack([np.interp(grid, np.arange(n), c) for c in v.T], 1)
-        return {"truth": pick(t["truth"]), "exists": t["exists"][near] & inside, "z": pick(t["z"]), "seen": t["seen"][near] & inside,
+        return {"truth": pick(t["truth"]), "aim": pick(t["aim"]), "exists": t["exists"][near] & inside, "z": pick(t["z"]), "seen": t["seen"][near] & inside,
                 "score": np.where(t["seen"][near] & inside, t["score"][near], 0)}
 
     def _observe(self, rng, t):
@@ -161,11 +168,11 @@ class Maker:
                 continue
             seen.append(o["seen"])
             score.append(o["score"])
-            error.append(minus(o["z"], o["truth"]))
+            error.append(minus(o["z"], o["aim"]))
         seen, score, error = (np.concatenate(v)[:length] for v in (seen, score, error))
         if rng.random() < 0.5:
             error = error * [-1, 1, 1, 1]
-        t["z"] = plus(t["truth"], error)
+        t["z"] = plus(t["aim"], error)
         t["seen"] = seen & t["exists"]
         t["score"] = np.where(t["seen"], score, 0)
 
@@ -176,19 +183,19 @@ class Maker:
         inside = (np.abs(truth[:, :2] / size[:2] - 0.5) < 0.5).all(1)
         if rng.random() < 0.5:
             inside[rng.integers(5, length):] = False
-        t = {"truth": truth, "exists": inside, "z": truth, "seen": inside, "score": inside.astype(float)}
+        t = {"truth": truth, "aim": truth, "exists": inside, "z": truth, "seen": inside, "score": inside.astype(float)}
         self._observe(rng, t)
         return t
 
     @staticmethod
     def _camera(rng, seq, length):
         """Shift of the image in pixels [T, 2]: slow turns and shaking."""
-        if rng.random() < 0.5:
+        if rng.random() < 0.6:
             return np.zeros((length, 2))
         turn, v = np.zeros((length, 2)), np.zeros(2)
-        keep, strength = rng.uniform(0.7, 0.98), np.exp(rng.uniform(-8, -4.5)) * seq.height * np.array([1, 0.4])
+        keep, strength = rng.uniform(0.7, 0.98), np.exp(rng.uniform(-8.5, -5)) * seq.height * np.array([1, 0.4])
         for i in range(length):
             v = keep * v + strength * rng.standard_normal(2)
             turn[i] = v
-        jump = np.exp(rng.uniform(-8, -5)) * seq.height * rng.standard_normal((length, 2))
+        jump = np.exp(rng.uniform(-8.5, -5.5)) * seq.height * rng.standard_normal((length, 2))
         return np.cumsum(turn, 0) + jump

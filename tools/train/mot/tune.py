@@ -91,7 +91,7 @@ def draw(rng, kind, at=None):
     return n if n != at else int(np.clip(at + rng.choice([-1, 1]), lo, hi))
 
 
-def search(trial, space, start, reference, trials, minutes, seed, weights_too, report=print):
+def search(trial, space, start, reference, trials, minutes, seed, weights_too, keep, report=print):
     rng = np.random.default_rng(seed)
     value = lambda s: worth(*trial(s), reference)
     best, t0 = dict(start), time.time()
@@ -101,7 +101,7 @@ def search(trial, space, start, reference, trials, minutes, seed, weights_too, r
         if time.time() - t0 > 60 * minutes:
             break
         new = json.loads(json.dumps(best))
-        for name in rng.choice(sorted(space), rng.choice([1, 1, 2, 3]), replace=False):
+        for name in map(str, rng.choice(sorted(space), rng.choice([1, 1, 2, 3]), replace=False)):
             new[name] = draw(rng, space[name], best.get(name))
         if weights_too and rng.random() < 0.4:
             name = rng.choice(sorted(new["weights"]))
@@ -110,6 +110,7 @@ def search(trial, space, start, reference, trials, minutes, seed, weights_too, r
         if got > score:
             changed = {n: v for n, v in new.items() if v != best.get(n) and n != "weights"}
             best, score = new, got
+            keep(best)
             report(f"{k + 1} {score:.3f} {changed} {time.time() - t0:.0f} s", flush=True)
     return best, score
 
@@ -131,7 +132,8 @@ def main():
     reference, _ = Trial(args.data, args.reference or [args.command[0], "-motion", "kalman"], 0)({})
     trial = Trial(args.data, args.command, args.rounds)
     start = json.loads(args.start.read_text()) if args.start else {}
-    best, score = search(trial, SPACES[args.space], start, reference, args.trials, args.minutes, args.seed, args.weights)
+    best, score = search(trial, SPACES[args.space], start, reference, args.trials, args.minutes, args.seed, args.weights,
+                         lambda s: args.out.write_text(json.dumps(s, indent=1) + "\n"))
     figures, back = trial(best)
     print(evaluate.table(figures))
     print(f"measure {score:.3f}, {back:.1f} % recovered")
