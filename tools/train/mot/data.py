@@ -1,5 +1,6 @@
 """MOTChallenge 2015 text files: ground truth, detections, and how the sequences are dealt out."""
 import configparser
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,15 @@ class Sequence:
         self.gt = np.column_stack([gt[:, :2], centred(gt[:, 2:6])])
         det = np.loadtxt(root / detections / f"{name}.txt", delimiter=",", ndmin=2)
         self.det = np.column_stack([det[:, 0], centred(det[:, 2:6]), det[:, 6]])
+
+    def backward(self):
+        """The sequence played backward."""
+        out = copy.copy(self)
+        out.gt, out.det = self.gt.copy(), self.det.copy()
+        for rows in (out.gt, out.det):
+            rows[:, 0] = self.length + 1 - rows[:, 0]
+        out.det = out.det[np.argsort(out.det[:, 0], kind="stable")]
+        return out
 
     def tracks(self):
         """id -> rows frame, cx, cy, w, h in the order of frames."""

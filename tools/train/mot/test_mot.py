@@ -71,6 +71,13 @@ class Data(Made):
         self.assertTrue((self.seq.gt[m[right], 0] == self.seq.det[right, 0]).all())
         self.assertEqual(len(set(m[right])), right.sum())
 
+    def test_backward(self):
+        back = self.seq.backward()
+        np.testing.assert_array_equal(back.backward().gt, self.seq.gt)
+        self.assertTrue((np.diff(back.det[:, 0]) >= 0).all())
+        last = self.seq.det[self.seq.det[:, 0] == self.seq.length, 1:]
+        np.testing.assert_array_equal(back.det[back.det[:, 0] == 1, 1:], last)
+
     def test_steps(self):
         rng = np.random.default_rng(0)
         p = np.abs(rng.normal(100, 20, (20, 4)))
@@ -120,11 +127,12 @@ class Measures(Made):
     def test_worth(self):
         base = {n: {"MOTA": 50.0, "IDF1": 50.0, "IDSW": 100.0} for n in ("a", "COMBINED")}
         other = lambda **c: {n: v | c for n, v in base.items()}
-        at = tune.worth(other(IDSW=60.0), 0, base)
+        worth = lambda figures, back: tune.worth([figures], back, [base])
+        at = worth(other(IDSW=60.0), 0)
         self.assertAlmostEqual(at, 50)
-        self.assertLess(tune.worth(base, 0, base), at)
-        self.assertAlmostEqual(tune.worth(other(IDSW=60.0, MOTA=49.0), 0, base), 48)
-        self.assertAlmostEqual(tune.worth(other(IDSW=60.0, MOTA=52.0), 10, base), 52)
+        self.assertLess(worth(base, 0), at)
+        self.assertAlmostEqual(worth(other(IDSW=60.0, MOTA=49.0), 0), 48)
+        self.assertAlmostEqual(worth(other(IDSW=60.0, MOTA=52.0), 10), 52)
 
     def test_occlusion(self):
         rows, gaps = occlusion.hide(self.seq, np.random.default_rng(1))
