@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes mot.recur, which is embedded, of what tools/train/mot/filter.py and export.py wrote to DIR/filter, and in DIR float.recur, the same in float32.
-# Where DIR/paper and DIR/lstm are, it makes DIR/paper.recur and DIR/lstm.recur, the networks of Milan et al., too.
+# Makes the embedded models of what tools/train/mot wrote to DIR/filter, DIR/paper and DIR/lstm (those that are there), and in DIR float.recur and
+# paper-float.recur, two of them in float32.
 #
 #     models/mot/convert.sh [DIR [TARGET]]
 #
@@ -19,11 +19,18 @@ convert() { # NAME OUT SCHEME FLAGS…
         -meta "licence=CC BY-NC-SA 3.0" "$@"
 }
 
-convert filter "$target/mot.recur" w8a16 -range 1 -meta "mot.config=$(cat tools/train/mot/tracker.json)"
-convert filter "$dir/float.recur" f32 -meta "mot.config=$(cat tools/train/mot/tracker.json)"
-if [ -e "$dir/paper/model.onnx" ]; then
-    convert paper "$dir/paper.recur" w8a16 -calib "$dir/paper/calib.npz" -meta "mot.config=$(cat tools/train/mot/paper.json)"
+has() { [ -e "$dir/$1/model.onnx" ]; }
+
+if has filter; then
+    settings=$(cat tools/train/mot/tracker.json)
+    convert filter "$target/mot.recur" w8a16 -range 1 -meta "mot.config=$settings"
+    convert filter "$dir/float.recur" f32 -meta "mot.config=$settings"
 fi
-if [ -e "$dir/lstm/model.onnx" ]; then
-    convert lstm "$dir/lstm.recur" w8a16 -range 1 -meta mot.scale=5
+if has paper; then
+    settings=$(cat tools/train/mot/paper.json)
+    convert paper "$target/paper.recur" w8a16 -calib "$dir/paper/calib.npz" -meta "mot.config=$settings"
+    convert paper "$dir/paper-float.recur" f32 -meta "mot.config=$settings"
+fi
+if has lstm; then
+    convert lstm "$target/lstm.recur" w8a16 -range 1 -meta mot.scale=5
 fi

@@ -222,7 +222,7 @@ def main():
     ap.add_argument("--out", type=Path, required=True, help="folder for model.pt")
     ap.add_argument("--without", nargs="*", default=[], help="training sequences to leave out")
     ap.add_argument("--hidden", type=int, default=64)
-    ap.add_argument("--steps", type=int, default=3000)
+    ap.add_argument("--steps", type=int, default=1300)
     ap.add_argument("--start", help="model.pt to begin with")
     ap.add_argument("--rate", type=float, default=4e-3, help="of learning, at its highest")
     ap.add_argument("--seed", type=int, default=1)

@@ -2,7 +2,7 @@
 
     python tools/train/mot/results.py --data ../shared/data/mot15 --mot out/mot --nets out --split test
 
---nets is the folder in which models/mot/convert.sh put the networks that are not embedded: float.recur, paper.recur, lstm.recur.
+--nets is the folder in which models/mot/convert.sh put the networks in float32.
 """
 import argparse
 import json
@@ -17,19 +17,17 @@ HERE = Path(__file__).resolve().parent
 
 
 def trackers(mot, nets):
+    memory = json.loads((HERE / "tracker.json").read_text())["max_age"]
     return {
         "Kalman + Hungarian (SORT)": [mot, "-motion", "kalman"],
-        "the same, memory as long as ours": [mot, "-motion", "kalman", "-set", f"max_age={memory(nets)}"],
+        "the same, memory as long as ours": [mot, "-motion", "kalman", "-set", f"max_age={memory}"],
         "Kalman + Hungarian, tuned": [mot, "-motion", "kalman", "-config", str(HERE / "kalman.json")],
-        "paper's net + Hungarian": [mot, "-model", str(nets / "paper.recur")],
-        "paper's net + LSTM": [mot, "-model", str(nets / "paper.recur"), "-assoc", "lstm", "-assoc-model", str(nets / "lstm.recur")],
+        "paper's net + Hungarian, float": [mot, "-model", str(nets / "paper-float.recur")],
+        "paper's net + Hungarian, w8a16": [mot, "-motion", "paper"],
+        "paper's net + LSTM, w8a16": [mot, "-motion", "paper", "-assoc", "lstm"],
         "ours, float": [mot, "-model", str(nets / "float.recur")],
         "ours, w8a16": [mot],
     }
-
-
-def memory(nets):
-    return json.loads((HERE / "tracker.json").read_text())["max_age"]
 
 
 def main():

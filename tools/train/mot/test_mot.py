@@ -134,6 +134,9 @@ class Measures(Made):
         self.assertAlmostEqual(worth(other(IDSW=60.0, MOTA=49.0), 0), 48)
         self.assertAlmostEqual(worth(other(IDSW=60.0, MOTA=52.0), 10), 52)
 
+    def test_nested(self):
+        self.assertEqual(tune.nested({"a": 1, "b.c": 2, "b.d": 3}), {"a": 1, "b": {"c": 2, "d": 3}})
+
     def test_occlusion(self):
         rows, gaps = occlusion.hide(self.seq, np.random.default_rng(1))
         self.assertTrue(gaps)

@@ -4,10 +4,10 @@
     python tools/train/mot/tune.py --data ../shared/data/mot15 --space learnt --start out/pairs.json --out out/tuned.json \\
         -- out/mot -model out/folds/{name}/model.recur
 
-{name} is the sequence's: each is tracked by a net that was trained without it. The sequences are played forward and
-backward. The measure is the mean of the figures of the sequences together and of the mean over the sequences: IDF1, less 2 for each point of MOTA below the reference, less 40 for each unit by which
-identity switches are more than 0.6 of the reference's; the reference is SORT's settings. A tenth of what is recovered in the occlusion test
-(in percent) is added, and half a point of MOTA above the reference.
+{name} is the sequence's, so that each can be tracked by a net that was trained without it. The sequences are played forward and backward. The
+measure is the mean of the figures of the sequences together and of the mean over the sequences: IDF1, less 2 for each point of MOTA below the
+reference, plus half of what it is above, less 40 for each unit by which identity switches are more than 0.6 of the reference's; plus a tenth of
+the percentage that is recovered in the occlusion test. The reference is SORT's settings.
 """
 import argparse
 import json
@@ -36,6 +36,20 @@ SPACES["learnt"] = {k: v for k, v in SPACES["kalman"].items() if k not in ("min_
     "birth_min_exist": ("real", 0, 0.8), "keep_min_exist": ("real", 0, 0.6), "report_min_exist": ("real", 0.3, 0.9), "report_gap": ("int", 0, 40),
     "min_hits": ("int", 0, 4),
 }
+SPACES["paper"] = {"min_score": ("real", 0.5, 0.95), "paper.miss_distance": ("real", 0.02, 0.3), "paper.min_exist": ("real", 0.2, 0.9),
+                   "paper.reset_frames": ("int", 0, 20), "paper.new_ids": ("bool",)}
+
+
+def nested(settings):
+    """{"paper.new_ids": v} -> {"paper": {"new_ids": v}}"""
+    out = {}
+    for name, v in settings.items():
+        group, _, rest = name.partition(".")
+        if rest:
+            out.setdefault(group, {})[rest] = v
+        else:
+            out[name] = v
+    return out
 
 
 class Trial:
@@ -63,7 +77,7 @@ class Trial:
     def __call__(self, settings):
         """-> figures of the two ways, percentage recovered"""
         target = Path(self.work.name) / "out.txt"
-        (Path(self.work.name) / "settings.json").write_text(json.dumps(settings))
+        (Path(self.work.name) / "settings.json").write_text(json.dumps(nested(settings)))
         command = [*self.command, "-config", str(Path(self.work.name) / "settings.json")]
         figures = []
         for measure, jobs in self.ways:
@@ -147,12 +161,12 @@ def main():
     trial = Trial(args.data, args.command, args.rounds)
     start = json.loads(args.start.read_text()) if args.start else {}
     best, score = search(trial, SPACES[args.space], start, reference, args.trials, args.minutes, args.seed, args.weights,
-                         lambda s: args.out.write_text(json.dumps(s, indent=1) + "\n"))
+                         lambda s: args.out.write_text(json.dumps(nested(s), indent=1) + "\n"))
     figures, back = trial(best)
     for way in figures:
         print(evaluate.table(way))
     print(f"measure {score:.3f}, {back:.1f} % recovered")
-    args.out.write_text(json.dumps(best, indent=1) + "\n")
+    args.out.write_text(json.dumps(nested(best), indent=1) + "\n")
 
 
 if __name__ == "__main__":
