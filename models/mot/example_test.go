@@ -16,9 +16,9 @@ func Example() {
 	}
 	for frame := range 60 {
 		x := 8 * float64(frame)
-		found := []mot.Detection{{Box: mot.Corner(200+x, 300, 60, 150), Score: 0.95}}
+		found := []mot.Detection{{Box: mot.Corner(200+x, 300, 60, 150), Score: 0.99}}
 		if frame < 25 || frame >= 35 {
-			found = append(found, mot.Detection{Box: mot.Corner(700-x, 290, 58, 145), Score: 0.9})
+			found = append(found, mot.Detection{Box: mot.Corner(700-x, 290, 58, 145), Score: 0.98})
 		}
 		tracks, err := tracker.Update(found)
 		if err != nil {
