@@ -13,10 +13,23 @@ import (
 //go:embed mot.recur
 var filterFile []byte
 
-var filter embedded.Model
+//go:embed paper.recur
+var paperFile []byte
 
-// Filter returns the learnt filter, the network of the default tracker, for Models. It is loaded once; MODEL_CARD.md says what it was trained on.
+//go:embed lstm.recur
+var associationFile []byte
+
+var filter, paperMotion, association embedded.Model
+
+// Filter returns the learnt filter, the network of the default tracker, for Models. It is loaded once, as the others are; MODEL_CARD.md says what
+// they were trained on.
 func Filter() (*runtime.Model, error) { return filter.Load("mot.recur", filterFile) }
+
+// PaperMotion returns the motion network of Milan et al. 2017, trained anew.
+func PaperMotion() (*runtime.Model, error) { return paperMotion.Load("paper.recur", paperFile) }
+
+// Association returns the association network of Milan et al. 2017, smaller and trained anew.
+func Association() (*runtime.Model, error) { return association.Load("lstm.recur", associationFile) }
 
 // NewDefault makes a tracker with the embedded filter and its configuration, for images of a size in pixels, 0 where it is unknown.
 func NewDefault(width, height float64) (*Tracker, error) {

@@ -34,6 +34,8 @@ const usage = `mot follows objects from frame to frame by the boxes that a detec
 Another method, and other settings:
 
   mot -in det.txt -motion kalman          a Kalman filter and optimal assignment (SORT)
+  mot -in det.txt -image 1920x1080 -motion paper -assoc lstm
+                                          the networks of Milan et al. 2017
   mot -show-config >my.json               all settings
   mot -in det.txt -config my.json         a file with some or all of them
   mot -in det.txt -set max_age=60         one of them; can be given more than once
@@ -103,8 +105,8 @@ func parse(args []string, stdout, stderr io.Writer) (o options, err error) {
 	fs.StringVar(&o.demoTruth, "demo-truth", "", "write the demo scene's true tracks to `FILE`, - for standard output, and end")
 	fs.StringVar(&o.motion, "motion", "", "what predicts: gru, kalman, or paper (default: what the model is for)")
 	fs.StringVar(&o.model, "model", "", "motion model, a `FILE.recur` (default: the embedded one)")
-	fs.StringVar(&o.assoc, "assoc", "", "what assigns detections: hungarian, or lstm")
-	fs.StringVar(&o.assocModel, "assoc-model", "", "association model for -assoc lstm, a `FILE.recur`")
+	fs.StringVar(&o.assoc, "assoc", "", "what assigns detections: hungarian, or lstm (default: hungarian)")
+	fs.StringVar(&o.assocModel, "assoc-model", "", "association model for -assoc lstm, a `FILE.recur` (default: the embedded one)")
 	fs.StringVar(&o.pairs, "pairs", "", "write what the prices of pairs come of to the CSV `FILE`, to fit weights")
 	fs.StringVar(&o.config, "config", "", "override settings by those in the JSON `FILE`")
 	fs.Var(&o.set, "set", "override a setting, `NAME=VALUE`")
@@ -151,30 +153,32 @@ func (o *options) check(args []string) error {
 
 // settle makes the configuration: that of the motion or its model, then the file's, then the flags'.
 func (o *options) settle() (c mot.Config, m mot.Models, err error) {
-	if o.assocModel != "" {
-		if m.Assoc, err = runtime.Open(o.assocModel); err != nil {
-			return c, m, err
-		}
-	}
 	switch {
 	case o.model != "":
 		m.Motion, err = runtime.Open(o.model)
-	case o.motion == "" || o.motion == "gru":
-		m.Motion, err = mot.Filter()
+	case o.motion == "kalman":
 	case o.motion == "paper":
-		c = mot.Paper()
+		m.Motion, err = mot.PaperMotion()
 	default:
-		c = mot.SORT()
+		m.Motion, err = mot.Filter()
 	}
-	if err != nil {
-		return c, m, err
-	}
-	if m.Motion != nil {
+	c = mot.SORT()
+	if m.Motion != nil && err == nil {
 		if c, err = mot.ConfigOf(m.Motion); err != nil {
-			return c, m, fmt.Errorf("%s: %w", cmp.Or(o.model, "embedded model"), err)
+			err = fmt.Errorf("%s: %w", cmp.Or(o.model, "embedded model"), err)
 		}
 	}
-	return c, m, o.override(&c)
+	if err == nil {
+		err = o.override(&c)
+	}
+	switch {
+	case err != nil:
+	case o.assocModel != "":
+		m.Assoc, err = runtime.Open(o.assocModel)
+	case c.Assoc == "lstm":
+		m.Assoc, err = mot.Association()
+	}
+	return c, m, err
 }
 
 func (o *options) override(c *mot.Config) error {
