@@ -93,7 +93,7 @@ func (t *Tracker) match(s *stage, rows, found []int) (restRows, restFound []int,
 		g := &t.targets[rows[k]]
 		if j >= 0 && (byLogit || t.iou(s, g, found[j]) >= s.minIoU) {
 			d := &t.found[found[j]]
-			g.seen, g.z, g.score, g.found = true, d.Box, d.Score, found[j]
+			g.seen, g.z, g.score, g.said, g.found = true, d.Box, d.score, d.said, found[j]
 			found[j] = -1
 			continue
 		}

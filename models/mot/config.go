@@ -19,6 +19,10 @@ type Config struct {
 	Width      float64 `json:"width" range:"positive"` // of the image in pixels; 0: unknown
 	Height     float64 `json:"height" range:"positive"`
 
+	// GoodScore is the score from which about nine in ten of the detector's boxes are right, where that differs from the detector that the model
+	// is for: scores are stretched so that it becomes the score from which this one looks at detections (high_score, or min_score if greater).
+	// 0: as they are.
+	GoodScore float64 `json:"good_score" range:"share"`
 	MinScore  float64 `json:"min_score"`  // detections below are not looked at
 	HighScore float64 `json:"high_score"` // those below join targets in the second stage only, and make none
 
@@ -128,6 +132,21 @@ func (c *Config) String() string {
 		return err.Error()
 	}
 	return string(b)
+}
+
+// good is the score that GoodScore becomes.
+func (c *Config) good() float64 { return max(c.HighScore, c.MinScore) }
+
+// stretch makes a detector's score one of the detector that the model is for: linear from 0 to the good score, and from there to 1.
+func (c *Config) stretch(score float64) float64 {
+	from, to := c.GoodScore, c.good()
+	if from <= 0 || from >= 1 || to <= 0 || to >= 1 {
+		return score
+	}
+	if score < from {
+		return float64(score*to) / from
+	}
+	return 1 - float64((1-score)*(1-to))/(1-from)
 }
 
 const (

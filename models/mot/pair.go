@@ -52,7 +52,9 @@ func (w *Weights) vector() features {
 
 // candidate is a detection with what its pairs need.
 type candidate struct {
-	Detection
+	Box
+	score      float64 // stretched
+	said       float64 // by the detector
 	logW, logH float64
 }
 
@@ -85,7 +87,7 @@ func (t *target) pair(f *features, d *candidate, sigmas float64) (near bool) {
 		gap,
 		float64(gap * iou),
 		truth(t.gap > 0),
-		d.Score,
+		d.score,
 		t.exist,
 		truth(!t.confirmed),
 	}

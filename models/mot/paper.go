@@ -43,6 +43,7 @@ type paper struct {
 	net     streams
 	assign  *assigner
 	frame   int
+	ignored int
 	next    int
 	slots   []slot
 	z       []normal
@@ -74,7 +75,7 @@ func newPaper(c *Config, m Models) (*paper, error) {
 	return &paper{config: *c, net: net, assign: assign}, nil
 }
 
-func (p *paper) reset() { p.frame, p.next, p.slots = 0, 0, p.slots[:0] }
+func (p *paper) reset() { p.frame, p.next, p.ignored, p.slots = 0, 0, 0, p.slots[:0] }
 
 func (c *Config) normal(b Box) normal {
 	return normal{float32(b.X/c.Width - 0.5), float32(b.Y/c.Height - 0.5), float32(b.W/c.Width - 0.5), float32(b.H/c.Height - 0.5)}
@@ -103,7 +104,9 @@ func (p *paper) update(found []Detection) ([]Track, error) {
 	}
 	p.taken = resize(p.taken, len(found))
 	for i, d := range found {
-		p.taken[i] = d.Score < p.config.MinScore
+		if p.taken[i] = p.config.stretch(d.Score) < p.config.MinScore; p.taken[i] {
+			p.ignored++
+		}
 	}
 	if err := p.match(found); err != nil {
 		return nil, err

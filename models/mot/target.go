@@ -5,7 +5,7 @@ type target struct {
 	born  bool    // in this frame
 	seen  bool    // in this frame
 	z     Box     // the detection of this frame
-	score float64 // of the detection that it was last seen by
+	score float64 // of the detection that it was last seen by, stretched
 	gap   int     // frames unseen directly before this one
 	last  Box     // the detection before z
 	pred  Box     // where the filter expects it
@@ -14,9 +14,10 @@ type target struct {
 	exist float64 // probability that it exists
 	dead  bool
 
-	id         int // 0: never reported
-	hits       int // matches after the first
-	age        int // frames
+	id         int     // 0: never reported
+	said       float64 // the score as the detector said it
+	hits       int     // matches after the first
+	age        int     // frames
 	confirmed  bool
 	aim        Box     // pred, moved with the scene
 	way        [2]Box  // the observations before the last, the latest first

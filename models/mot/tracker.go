@@ -45,6 +45,7 @@ type Tracker struct {
 
 	frame   int
 	next    int // identity
+	ignored int // detections
 	targets []target
 	free    []int // slots of targets
 	live    []int // slots in order of birth
@@ -104,7 +105,7 @@ func (t *Tracker) Reset() {
 		t.paper.reset()
 		return
 	}
-	t.frame, t.next = 0, 0
+	t.frame, t.next, t.ignored = 0, 0, 0
 	t.live, t.free = t.live[:0], t.free[:0]
 	for i := range t.targets {
 		t.free = append(t.free, len(t.targets)-1-i)
@@ -117,6 +118,14 @@ func (t *Tracker) Targets() int {
 		return len(t.paper.slots)
 	}
 	return len(t.live)
+}
+
+// Ignored is how many detections had too low a score to be looked at, since the beginning or the last Reset.
+func (t *Tracker) Ignored() int {
+	if t.paper != nil {
+		return t.paper.ignored
+	}
+	return t.ignored
 }
 
 func (t *Tracker) check(found []Detection) error {
@@ -170,11 +179,16 @@ func (t *Tracker) begin(found []Detection) {
 	t.found, t.high, t.low = t.found[:0], t.high[:0], t.low[:0]
 	for j := range found {
 		d := &found[j]
-		t.found = append(t.found, candidate{*d, elementary.Log(d.W), elementary.Log(d.H)})
+		score := t.config.stretch(d.Score)
+		t.found = append(t.found, candidate{d.Box, score, d.Score, elementary.Log(d.W), elementary.Log(d.H)})
 		switch {
-		case d.Score < t.config.MinScore:
-		case d.Score < t.config.HighScore:
+		case score < t.config.MinScore:
+			t.ignored++
+		case score < t.config.HighScore:
 			t.low = append(t.low, j)
+			if !t.config.LowStage {
+				t.ignored++
+			}
 		default:
 			t.high = append(t.high, j)
 		}
@@ -213,13 +227,13 @@ func (t *Tracker) bear() {
 	old := len(t.live)
 	for _, j := range t.high {
 		d := &t.found[j]
-		if d.Score < t.config.BirthScore || len(t.free) == 0 || t.taken(d.Box, t.live[:old]) {
+		if d.score < t.config.BirthScore || len(t.free) == 0 || t.taken(d.Box, t.live[:old]) {
 			continue
 		}
 		i := t.free[len(t.free)-1]
 		t.free = t.free[:len(t.free)-1]
 		t.live = append(t.live, i)
-		t.targets[i] = target{born: true, seen: true, z: d.Box, score: d.Score, last: d.Box, pred: d.Box, held: d.Box, found: j}
+		t.targets[i] = target{born: true, seen: true, z: d.Box, score: d.score, said: d.said, last: d.Box, pred: d.Box, held: d.Box, found: j}
 	}
 }
 
@@ -355,7 +369,7 @@ func (t *Tracker) report() []Track {
 		if c.ReportDetection && g.seen {
 			box = g.z
 		}
-		t.tracks = append(t.tracks, Track{g.id, box, g.score, g.gap})
+		t.tracks = append(t.tracks, Track{g.id, box, g.said, g.gap})
 	}
 	sortTracks(t.tracks)
 	return t.tracks

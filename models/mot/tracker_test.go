@@ -241,6 +241,20 @@ func TestUpdateAllocatesNothing(t *testing.T) {
 	}
 }
 
+func TestStretch(t *testing.T) {
+	c := Config{HighScore: 0.9, MinScore: 0.5, GoodScore: 0.4}
+	for _, p := range [][2]float64{{0, 0}, {0.2, 0.45}, {0.4, 0.9}, {0.7, 0.95}, {1, 1}} {
+		if got := c.stretch(p[0]); math.Abs(got-p[1]) > 1e-12 {
+			t.Errorf("%v becomes %v, want %v", p[0], got, p[1])
+		}
+	}
+	for _, c := range []Config{{}, {HighScore: 0.9}, {GoodScore: 0.4}, {HighScore: 0.9, GoodScore: 1}, {HighScore: 7, GoodScore: 0.4}} {
+		if got := c.stretch(0.3); got != 0.3 {
+			t.Errorf("%v: 0.3 becomes %v", c, got)
+		}
+	}
+}
+
 // TestHostile feeds boxes of every size and place, in crowds and alone, with settings that keep what they can.
 func TestHostile(t *testing.T) {
 	net := randomFilter(t, 12, format.W8A16)

@@ -28,6 +28,7 @@ const usage = `mot follows objects from frame to frame by the boxes that a detec
   detector | mot -in - -image 1920x1080   a live stream; the tracks of a frame come out when the next frame begins,
                                           or at once after a blank line
   mot -in det.txt -draw tracks.html       a page that plays the tracks; or a .gif
+  mot -in det.txt -good 0.5               scores of another detector than the model is for: from 0.5 on its boxes are mostly right
   detector | mot -in - -json              JSON out; lines of JSON in are recognised, an object a frame, answered at once:
                                           {"frame":1,"detections":[{"box":[10,20,30,60],"score":0.9}]}
 
@@ -60,6 +61,7 @@ type options struct {
 	set           settings
 	showConfig    bool
 	json          bool
+	good          float64
 	image         string
 	width, height float64
 	fps           float64
@@ -112,6 +114,7 @@ func parse(args []string, stdout, stderr io.Writer) (o options, err error) {
 	fs.Var(&o.set, "set", "override a setting, `NAME=VALUE`")
 	fs.BoolVar(&o.showConfig, "show-config", false, "print all settings as JSON, and end")
 	fs.BoolVar(&o.json, "json", false, "write JSON, an object a frame")
+	fs.Float64Var(&o.good, "good", 0, "the `SCORE` from which about nine in ten of your detector's boxes are right (default: as of the detector that\nthe model is for)")
 	fs.StringVar(&o.image, "image", "", "size of the image in pixels, `WxH`")
 	fs.StringVar(&o.draw, "draw", "", "draw the tracks into `FILE`, a .gif, or an .html that plays in a browser")
 	fs.Float64Var(&o.fps, "fps", 25, "frames a second of the drawing")
@@ -137,6 +140,9 @@ func (o *options) check(args []string) error {
 	}
 	if !(o.fps >= 1 && o.fps <= 1000) {
 		return fmt.Errorf("-fps %v: want 1 to 1000", o.fps)
+	}
+	if !(o.good >= 0 && o.good < 1) {
+		return fmt.Errorf("-good %v: want more than 0 and less than 1", o.good)
 	}
 	if o.draw != "" {
 		if err := checkDrawing(o.draw); err != nil {
@@ -202,6 +208,9 @@ func (o *options) override(c *mot.Config) error {
 	if o.assoc != "" {
 		c.Assoc = o.assoc
 	}
+	if o.good > 0 {
+		c.GoodScore = o.good
+	}
 	if o.image != "" {
 		c.Width, c.Height = o.width, o.height
 	}
@@ -234,8 +243,11 @@ func (o *options) run(stdin io.Reader, stdout, stderr io.Writer) error {
 		_, err := fmt.Fprintln(stdout, c.String())
 		return err
 	}
-	if o.in == "" && c.Width == 0 && c.Height == 0 {
-		c.Width, c.Height = demo.Width, demo.Height
+	if o.in == "" {
+		if c.Width == 0 && c.Height == 0 {
+			c.Width, c.Height = demo.Width, demo.Height
+		}
+		c.GoodScore = cmp.Or(c.GoodScore, demo.Good)
 	}
 	if o.draw != "" {
 		o.drawing = &drawing{path: o.draw, width: c.Width, height: c.Height, fps: o.fps}
@@ -269,11 +281,11 @@ func (o *options) open(tracker *mot.Tracker, stdin io.Reader, stdout, stderr io.
 		defer outlive(stderr)()
 	}
 	follow := func(w io.Writer) error {
-		sink := &sink{tracker: tracker, out: printer{w: w, json: o.json}, drawing: o.drawing}
+		sink := &sink{tracker: tracker, out: printer{w: w, json: o.json}, drawing: o.drawing, log: stderr}
 		if o.in == "" {
-			return play(sink, stderr)
+			return play(sink)
 		}
-		return follow(sink, newReader(in, name), stderr)
+		return follow(sink, newReader(in, name))
 	}
 	if o.out == "-" {
 		return follow(stdout)
@@ -321,8 +333,8 @@ func (o *options) writeDemo(stdout io.Writer) error {
 }
 
 // play follows the people of the demo scene, and scores it.
-func play(s *sink, stderr io.Writer) error {
-	fmt.Fprintln(stderr, "mot: a synthetic scene; mot -h lists other input")
+func play(s *sink) error {
+	fmt.Fprintln(s.log, "mot: a synthetic scene; mot -h lists other input")
 	score := newScorer()
 	scene := demo.New(demo.Seed)
 	for {
@@ -337,12 +349,12 @@ func play(s *sink, stderr io.Writer) error {
 		score.add(truth, tracks)
 	}
 	result := score.close()
-	result.print(stderr)
-	return s.close(stderr)
+	result.print(s.log)
+	return s.close()
 }
 
 // follow tracks every frame, those without a line too.
-func follow(s *sink, in *reader, stderr io.Writer) error {
+func follow(s *sink, in *reader) error {
 	last := 0
 	for {
 		frame, found, err := in.next()
@@ -365,7 +377,7 @@ func follow(s *sink, in *reader, stderr io.Writer) error {
 	if s.frames == 0 {
 		return fmt.Errorf("%s: no detections", in.name)
 	}
-	return s.close(stderr)
+	return s.close()
 }
 
 // sink takes frames, and counts what was done and how long the tracker took.
@@ -373,6 +385,9 @@ type sink struct {
 	tracker *mot.Tracker
 	out     printer
 	drawing *drawing
+
+	log    io.Writer
+	warned bool
 
 	frames, detections, boxes, identities int
 	busy                                  time.Duration
@@ -391,17 +406,27 @@ func (s *sink) update(frame int, found []mot.Detection) ([]mot.Track, error) {
 	for i := range tracks {
 		s.identities = max(s.identities, tracks[i].ID)
 	}
+	s.watch()
 	if s.drawing != nil {
 		s.drawing.add(frame, found, tracks)
 	}
 	return tracks, s.out.print(frame, tracks)
 }
 
-func (s *sink) close(stderr io.Writer) error {
-	fmt.Fprintf(stderr, "mot: %d frames, %d detections; %d boxes of %d identities; %.0f frames a second\n", s.frames, s.detections, s.boxes, s.identities,
+// watch says once that most detections are not looked at, which is what another detector's scores come to.
+func (s *sink) watch() {
+	const enough = 200
+	if ignored := s.tracker.Ignored(); !s.warned && s.detections >= enough && 2*ignored > s.detections {
+		s.warned = true
+		fmt.Fprintf(s.log, "mot: %d of %d detections score too low to be looked at; -good SCORE says from which score your detector's are right\n", ignored, s.detections)
+	}
+}
+
+func (s *sink) close() error {
+	fmt.Fprintf(s.log, "mot: %d frames, %d detections; %d boxes of %d identities; %.0f frames a second\n", s.frames, s.detections, s.boxes, s.identities,
 		float64(s.frames)/max(s.busy, 1).Seconds())
 	if s.drawing == nil {
 		return nil
 	}
-	return s.drawing.write(stderr)
+	return s.drawing.write(s.log)
 }

@@ -169,6 +169,20 @@ func TestSettings(t *testing.T) {
 	}
 }
 
+// TestGood feeds a detector whose scores are low: that must be said, and -good must help.
+func TestGood(t *testing.T) {
+	text := strings.NewReplacer(",0.9,", ",0.7,", ",0.8\n", ",0.6\n").Replace(rows(200))
+	const warning = "score too low to be looked at"
+	status, out, errs := motCommand(text, "-in", "-", "-set", "high_score=0.95", "-set", "low_stage=false")
+	if status != 0 || strings.Count(errs, warning) != 1 || out != "" {
+		t.Errorf("status %d, %s\n%s", status, errs, out)
+	}
+	status, out, errs = motCommand(text, "-in", "-", "-set", "high_score=0.95", "-set", "low_stage=false", "-good", "0.5")
+	if status != 0 || strings.Contains(errs, warning) || strings.Count(out, "\n") < 300 || !strings.Contains(out, ",0.700,-1,-1,-1\n") {
+		t.Errorf("-good: status %d, %s\n%.500s", status, errs, out)
+	}
+}
+
 // TestLive checks that the tracks of a frame come out as soon as the frame has ended.
 func TestLive(t *testing.T) {
 	for name, end := range map[string]string{"blank line": "1,-1,10,10,30,60,0.9\n\n", "object": `{"detections":[{"box":[10,10,30,60],"score":0.9}]}` + "\n"} {

@@ -17,6 +17,7 @@ const Seed = 3
 const (
 	Width, Height = 1280, 720
 	FPS           = 25
+	Good          = 0.6 // score from which the detector's boxes are mostly right
 	Frames        = 500
 
 	focal     = 900
