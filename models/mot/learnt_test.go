@@ -34,14 +34,14 @@ func randomVector(r *rand.Rand, n int, scale float64) []float32 {
 	return v
 }
 
-// randomFilter is a GRU with random weights, of a learnt filter's inputs and outputs.
-func randomFilter(t testing.TB, hidden int, scheme format.Scheme) *runtime.Model {
+// randomFilter is a GRU with random weights, of a learnt filter's inputs and outputs, which spread so far.
+func randomFilter(t testing.TB, hidden int, scheme format.Scheme, spread float64) *runtime.Model {
 	r := rand.New(rand.NewPCG(11, 12))
 	g := &quant.Graph{Values: []format.Value{{Width: learntInputs, PerStep: true}, {Width: hidden, PerStep: true}, {Width: learntOutputs, PerStep: true}}, Output: 2}
 	g.Ops = []quant.Op{
 		{Kind: format.GRU, Name: "gru", Hidden: hidden, In: []format.Ref{whole(g, 0)}, Out: whole(g, 1), W: randomVector(r, 3*hidden*learntInputs, 0.5),
 			U: randomVector(r, 3*hidden*hidden, 0.5/math.Sqrt(float64(hidden))), B: randomVector(r, 3*hidden, 0.1), BH: randomVector(r, 3*hidden, 0.1)},
-		{Kind: format.Dense, Name: "out", In: []format.Ref{whole(g, 1)}, Out: whole(g, 2), W: randomVector(r, learntOutputs*hidden, 0.05), B: randomVector(r, learntOutputs, 0.02)},
+		{Kind: format.Dense, Name: "out", In: []format.Ref{whole(g, 1)}, Out: whole(g, 2), W: randomVector(r, learntOutputs*hidden, spread), B: randomVector(r, learntOutputs, spread/2)},
 	}
 	return modelOf(t, g, quant.Options{Scheme: scheme, Range: 2})
 }
@@ -104,7 +104,7 @@ func alike(a, b Box) bool {
 // small differences of its inputs smoothly, so that the arithmetic of package math will do for the reference.
 func TestLearntFilter(t *testing.T) {
 	const width, n = 640, 4
-	m := randomFilter(t, 24, format.F32)
+	m := randomFilter(t, 24, format.F32, 0.05)
 	c := Learnt()
 	c.Width, c.Height, c.MaxTargets = width, 480, n
 	l, err := newLearnt(m, &c)
@@ -206,7 +206,7 @@ func TestLearntFilter(t *testing.T) {
 }
 
 func TestModelErrors(t *testing.T) {
-	m := randomFilter(t, 8, format.F32)
+	m := randomFilter(t, 8, format.F32, 0.05)
 	for name, c := range map[string]struct {
 		override string
 		models   Models

@@ -257,10 +257,11 @@ func TestStretch(t *testing.T) {
 
 // TestHostile feeds boxes of every size and place, in crowds and alone, with settings that keep what they can.
 func TestHostile(t *testing.T) {
-	net := randomFilter(t, 12, format.W8A16)
+	net, wild := randomFilter(t, 12, format.W8A16, 0.05), randomFilter(t, 12, format.F32, 1e17)
 	paper := randomPaper(t)
 	for _, override := range []string{``, second, `{"cost":"logit","replay":true,"max_age":40,"max_sigma":9}`, `{"motion":"gru","cost":"logit","max_sigma":9,"replay":true,"max_age":40,"scene":true}`,
-		`{"motion":"gru","replay":true,"assoc":"lstm","max_age":20}`, `{"motion":"paper"}`, `{"motion":"paper","assoc":"lstm","paper":{"new_ids":true}}`} {
+		`{"motion":"gru","replay":true,"assoc":"lstm","max_age":20}`,
+		`{"motion":"gru","cost":"logit","max_sigma":9,"replay":true,"max_age":41}`, `{"motion":"paper"}`, `{"motion":"paper","assoc":"lstm","paper":{"new_ids":true}}`} {
 		c := SORT()
 		c.MaxTargets, c.Width, c.Height = 50, 640, 480
 		if override != "" {
@@ -269,8 +270,11 @@ func TestHostile(t *testing.T) {
 			}
 		}
 		m := Models{Motion: net, Assoc: nearestNet(t, 4, 0.1)}
-		if c.Motion == "paper" {
+		switch {
+		case c.Motion == "paper":
 			m.Motion = paper
+		case c.MaxAge == 41:
+			m.Motion = wild
 		}
 		tracker, err := New(c, m)
 		if err != nil {
