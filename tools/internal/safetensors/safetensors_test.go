@@ -73,13 +73,19 @@ func TestHostile(t *testing.T) {
 		"offsets":  `{"a":{"data_offsets":[` + strings.Repeat("1,", size/2) + `1]}}`,
 	} {
 		b := file(header, 1)
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		start := time.Now()
-		_, err := Read(b)
-		took := time.Since(start)
-		runtime.ReadMemStats(&after)
-		if used := after.TotalAlloc - before.TotalAlloc; err == nil || took > time.Second || used > 256<<20 {
+		var err error
+		var used uint64
+		took := time.Hour
+		for try := 0; try < 3 && took > time.Second; try++ { // other programs slow some of them down
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			start := time.Now()
+			_, err = Read(b)
+			took = min(took, time.Since(start))
+			runtime.ReadMemStats(&after)
+			used = after.TotalAlloc - before.TotalAlloc
+		}
+		if err == nil || took > time.Second || used > 256<<20 {
 			t.Errorf("%s: %.80v, took %v and %d MB", name, err, took, used>>20)
 		}
 	}
