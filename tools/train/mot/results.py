@@ -14,19 +14,24 @@ import evaluate
 import occlusion
 
 HERE = Path(__file__).resolve().parent
+MODELS = HERE.parents[2] / "models" / "mot"
 
 
 def trackers(mot, nets):
     memory = json.loads((HERE / "tracker.json").read_text())["max_age"]
+    paper = [mot, "-model", str(MODELS / "paper.recur")]
     return {
         "Kalman + Hungarian (SORT)": [mot, "-motion", "kalman"],
-        "the same, memory as long as ours": [mot, "-motion", "kalman", "-set", f"max_age={memory}"],
+        "SORT with a memory as long as ours": [mot, "-motion", "kalman", "-set", f"max_age={memory}"],
         "Kalman + Hungarian, tuned": [mot, "-motion", "kalman", "-config", str(HERE / "kalman.json")],
+        "Kalman + Hungarian, unconfirmed": [mot, "-motion", "kalman", "-set", "min_hits=0", "-set", "max_age=3", "-set", "min_score=0.9"],
+        "paper's net + Hungarian, as published": [*paper, "-set", "min_score=0", "-set", "paper.new_ids=false", "-set", "paper.reset_frames=10",
+                                                  "-set", "paper.min_exist=0.5"],
+        "paper's net + Hungarian": paper,
         "paper's net + Hungarian, float": [mot, "-model", str(nets / "paper-float.recur")],
-        "paper's net + Hungarian, w8a16": [mot, "-motion", "paper"],
-        "paper's net + LSTM, w8a16": [mot, "-motion", "paper", "-assoc", "lstm"],
+        "paper's net + LSTM": [*paper, "-assoc", "lstm", "-assoc-model", str(MODELS / "lstm.recur")],
+        "ours": [mot],
         "ours, float": [mot, "-model", str(nets / "float.recur")],
-        "ours, w8a16": [mot],
     }
 
 
