@@ -163,7 +163,7 @@ def main():
     ap.add_argument("net", choices=["motion", "association"])
     ap.add_argument("--data", required=True, help="folder with gt, det_frcnn and seqinfo")
     ap.add_argument("--out", type=Path, required=True, help="folder for model.pt")
-    ap.add_argument("--steps", type=int, help="5000 for motion, 2500 for association unless given")
+    ap.add_argument("--steps", type=int, help="5000 for motion, 6000 for association unless given")
     ap.add_argument("--hidden", type=int, default=128, help="units of the association's two layers (the paper has 500)")
     ap.add_argument("--seed", type=int, default=1)
     args = ap.parse_args()
@@ -173,7 +173,7 @@ def main():
     if args.net == "motion":
         net = train_motion(stats, args.steps or 5000, args.seed, 48, 20, 3e-4)
     else:
-        net = train_association(stats, args.steps or 2500, args.seed, 64, args.hidden, 2, 20, 2e-3)
+        net = train_association(stats, args.steps or 6000, args.seed, 64, args.hidden, 2, 20, 2e-3)
     torch.save({"state": net.state_dict(), "net": args.net, "hidden": net.hidden, "torch": str(torch.__version__), "seed": args.seed}, args.out / "model.pt")
 
 
