@@ -1,9 +1,9 @@
 """Fits the weights by which the tracker judges whether a detection is of a target: logistic regression on the pairs that it weighs up.
 
     python tools/train/mot/pairs.py --data ../shared/data/mot15 --config out/start.json --out out/pairs.json \\
-        -- out/mot -model out/folds/{name}/model.recur
+        -- out/mot -model out/part.recur
 
-The pairs are those of the training sequences, each tracked by a net that was trained without it; a pair is right where the detections
+The pairs are those of the training sequences, best tracked by nets that were trained without them; a pair is right where the detections
 belong to one ground-truth track. The run is repeated with the fitted weights, as they change which pairs there are.
 """
 import argparse

@@ -1,6 +1,6 @@
 """How well the learnt filter and a Kalman filter foresee where a target will be that they no longer see.
 
-    python tools/train/mot/predict.py --data ../shared/data/mot15 --model out/folds/ETH-Bahnhof/model.pt --on ETH-Bahnhof
+    python tools/train/mot/predict.py --data ../shared/data/mot15 --model out/part/model.pt --on ETH-Bahnhof TUD-Stadtmitte
 
 The detections are the detector's, for each ground-truth track those that belong to it. From a frame on half of the tracks are hidden. Printed
 are the mean overlap (IoU) of prediction and truth and the mean distance of the centres in heights, by frames since last seen.

@@ -179,6 +179,22 @@ class Nets(Made):
         for u, v in zip(a[:3], b[:3]):
             self.assertTrue(torch.equal(u[active], v[active]))
 
+    def test_the_papers_net_learns(self):
+        stats = synth.Statistics([self.seq])
+        truth, exists, z, a = map(torch.from_numpy, synth.batch(np.random.default_rng(5), stats, 16, 10))
+
+        def error(net):
+            x, h, e = z[0], torch.zeros(16, net.hidden), torch.full((16, 1), 0.5)
+            with torch.no_grad():
+                for t in range(10):
+                    _, x, logit, h = net(x, z[t], a[t], e, h)
+                    e = torch.sigmoid(logit)
+            return ((x - truth[-1]) ** 2)[exists[-1] > 0].mean()
+
+        torch.manual_seed(0)
+        fresh = paper.Motion()
+        self.assertLess(error(paper.train_motion(stats, 60, 0, 16, 10, 1e-3)), 0.5 * error(fresh))
+
     def test_kalman_finds_the_speed(self):
         z = np.column_stack([np.arange(40) * 3.0, np.full(40, 50.0), np.full(40, 30.0), np.full(40, 80.0)])
         seen = np.arange(40) < 20

@@ -2,7 +2,7 @@
 
     python tools/train/mot/tune.py --data ../shared/data/mot15 --space kalman --out out/kalman.json -- out/mot -motion kalman
     python tools/train/mot/tune.py --data ../shared/data/mot15 --space learnt --start out/pairs.json --out out/tuned.json \\
-        -- out/mot -model out/folds/{name}/model.recur
+        -- out/mot -model out/part.recur
 
 {name} is the sequence's, so that each can be tracked by a net that was trained without it. The sequences are played forward and backward. The
 measure is the mean of the figures of the sequences together and of the mean over the sequences: IDF1, less 2 for each point of MOTA below the
