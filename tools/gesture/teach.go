@@ -31,6 +31,7 @@ Flags:
 type lesson struct {
 	data, base, out      string
 	only, remember, json bool
+	slack                float64
 }
 
 func teachCommand(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
@@ -40,6 +41,7 @@ func teachCommand(args []string, stdin io.Reader, stdout, stderr io.Writer) int 
 	fs.StringVar(&o.base, "base", "", "teach the model of `FILE` (default: the embedded one)")
 	fs.StringVar(&o.out, "o", "", "write the taught model to `FILE.recur`")
 	fs.BoolVar(&o.only, "only", false, "drop the gestures that the model knows and that have no example")
+	fs.Float64Var(&o.slack, "slack", teach.DefaultSlack, "take for none of the gestures what is `DEVIATIONS` farther from them than usual; less refuses more")
 	fs.BoolVar(&o.remember, "remember", false, "teach nothing: the examples are of the gestures that the model knows, and their statistics are stored with it")
 	fs.BoolVar(&o.json, "json", false, "print what was learnt as JSON")
 	return command(fs, teachUsage, args, stdout, stderr, o.check, func() error { return o.run(stdin, stdout, stderr) })
@@ -53,6 +55,8 @@ func (o *lesson) check() error {
 		return errors.New("no -o")
 	case o.only && o.remember:
 		return errors.New("both -only and -remember")
+	case !(o.slack > 0):
+		return fmt.Errorf("-slack %v: want more than 0", o.slack)
 	}
 	return nil
 }
@@ -118,7 +122,7 @@ func (o *lesson) teach(m *runtime.Model, examples []teach.Example) (*format.File
 		f, err := teach.Remember(m, examples)
 		return f, &teach.Report{}, err
 	}
-	return teach.Teach(m, examples, teach.Options{Only: o.only})
+	return teach.Teach(m, examples, teach.Options{Only: o.only, Slack: o.slack})
 }
 
 func (o *lesson) print(r *teach.Report, stdout, stderr io.Writer) error {

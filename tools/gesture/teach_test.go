@@ -215,6 +215,7 @@ func TestTeachFailures(t *testing.T) {
 		{"", []string{"-o", out}, 2, "no -data"},
 		{"", []string{"-data", "-"}, 2, "no -o"},
 		{"", []string{"-data", "-", "-o", out, "-only", "-remember"}, 2, "both -only and -remember"},
+		{"", []string{"-data", "-", "-o", out, "-slack", "0"}, 2, "want more than 0"},
 		{"", []string{"-data", "-", "-o", out}, 1, "-: the file is empty"},
 		{"", []string{"-data", filepath.Join(dir, "absent.csv"), "-o", out}, 1, "absent.csv"},
 		{"", []string{"-data", "-", "-o", out, "-base", filepath.Join(dir, "absent.recur")}, 1, "absent.recur"},

@@ -9,10 +9,9 @@ import (
 
 // How the classifier is fitted; chosen on subjects that the networks had not seen, docs/teaching.md says how.
 const (
-	shrink = 0.15 // of correlations towards 0
-	extra  = 16   // directions beside those that tell gestures apart, to see what is like none of them
-	prior  = 3.0  // examples that the mean of a gesture counts that the model knew before
-	slack  = 7.0  // deviations from the usual distance at which an embedding is like no gesture
+	shrink     = 0.05 // of correlations towards 0
+	directions = 8    // of the projection at least: those that tell gestures apart, and others where gestures are few
+	prior      = 3.0  // examples that the mean of a gesture counts that the model knew before
 )
 
 // classifier is linear discriminant analysis: embeddings are projected to where those of one gesture have about unit variance in every
@@ -54,8 +53,7 @@ func fit(labels []string, means [][]float64, cov []float64) *classifier {
 			basis = append(basis, u)
 		}
 	}
-	telling := len(basis)
-	for i := 0; i < n && len(basis) < telling+extra; i++ {
+	for i := 0; i < n && len(basis) < directions; i++ {
 		axis := make([]float64, n)
 		axis[i] = 1
 		if u, ok := orthonormal(axis, basis); ok {

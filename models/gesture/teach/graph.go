@@ -7,6 +7,7 @@ import (
 
 	"github.com/recur-go/recur/kernels"
 	"github.com/recur-go/recur/models/gesture"
+	"github.com/recur-go/recur/models/internal/elementary"
 	"github.com/recur-go/recur/runtime"
 	"github.com/recur-go/recur/runtime/format"
 )
@@ -205,8 +206,18 @@ type embedding struct {
 	any, none format.Ref // probability of a gesture at each step, and of none, of a stream
 }
 
-// keep is the share of what is summed up that stays in a step without a gesture.
-const keep = 0.95
+// fade is by how much what is summed up decays in a second without a gesture, e to this power.
+const fade = 3.2
+
+// usualRate is in samples a second, where a model does not say.
+const usualRate = 50
+
+func (b *base) rate() float64 {
+	if r := float64(b.file.Input.Rate); r > 0 {
+		return r
+	}
+	return usualRate
+}
 
 // embed appends mean and maximum over the gesture of the hidden state. In a stream they are over the steps so far in which there seems to
 // be a gesture: those before fade where there seems to be none. motion, if not nil, adds to what the base takes for one.
@@ -225,7 +236,7 @@ func (b *base) embed(g *graph, motion *logistic) embedding {
 		none = g.apply(format.Mul, "none", 1, refs(none, still))
 	}
 	any := g.affine("any", none, -1, 1)
-	stay := g.affine("stay", none, keep-1, 1)
+	stay := g.affine("stay", none, float32(elementary.Exp(-fade/b.rate()))-1, 1)
 
 	e := g.value(b.width(), true)
 	mean, most := format.Ref{Value: e.Value, Width: h.Width}, format.Ref{Value: e.Value, Offset: h.Width, Width: h.Width}

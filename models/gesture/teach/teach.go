@@ -4,6 +4,7 @@ package teach
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -18,8 +19,12 @@ import (
 
 // Options say what a model is taught.
 type Options struct {
-	Only bool // drop the gestures that the model knows: they become none
+	Only  bool    // drop the gestures that the model knows: they become none
+	Slack float64 // deviations from the usual distance at which a movement is like no gesture; 0: DefaultSlack
 }
+
+// DefaultSlack was chosen on subjects that the networks had not seen; docs/teaching.md has what others do.
+const DefaultSlack = 7.0
 
 // Report says what was learnt.
 type Report struct {
@@ -75,6 +80,10 @@ func Teach(m *runtime.Model, examples []Example, o Options) (*format.File, *Repo
 	if err != nil {
 		return nil, nil, err
 	}
+	slack := cmp.Or(o.Slack, DefaultSlack)
+	if !(slack > 0) {
+		return nil, nil, fmt.Errorf("slack %v: want more than 0", slack)
+	}
 	t := &teacher{base: b}
 	if t.known, err = readStatistics(b.file, b.known, b.width()); err != nil {
 		return nil, nil, err
@@ -104,7 +113,7 @@ func Teach(m *runtime.Model, examples []Example, o Options) (*format.File, *Repo
 			return nil, nil, err
 		}
 	}
-	c, report := t.fit()
+	c, report := t.fit(slack)
 	f := t.finish(g, em, c, o)
 	taught, err := runtime.New(f)
 	if err == nil && t.stream {
@@ -319,6 +328,9 @@ const (
 	every    = 3
 	noticed  = 0.2 // probability of a gesture that goes on
 	surely   = 0.5 // and of one that begins
+	mostly   = 0.6 // of an example, share in which it goes on, or it is not seen
+
+	interrupted = 0.128 // s without a gesture that do not end it
 )
 
 func (t *teacher) embedAll(g *graph, em embedding) error {
@@ -410,13 +422,15 @@ func (t *teacher) motion(labels []string) (*logistic, error) {
 func (s *samples) notice(any []float32, delay int) {
 	last := min(s.end-1+delay, len(any)-1)
 	s.moments, s.embedded, s.seen = nil, nil, false
-	end := -1
+	end, rows := -1, 0
 	for r := min(s.first, last); r < min(len(any), last+latest); r++ {
 		s.seen = s.seen || any[r] >= surely
 		if any[r] >= noticed && r <= last {
 			end = r
+			rows++
 		}
 	}
+	s.seen = s.seen && float64(rows) >= mostly*float64(s.end-s.first)
 	if end < 0 {
 		end = last
 	}
@@ -447,7 +461,7 @@ func (t *teacher) groups(without func(s *samples) bool) (list []group) {
 }
 
 // fit makes the classifier.
-func (t *teacher) fit() (*classifier, *Report) {
+func (t *teacher) fit(slack float64) (*classifier, *Report) {
 	groups := t.groups(nil)
 	own := newStatistics(groups, t.width())
 	var labels []string
@@ -532,17 +546,21 @@ func (t *teacher) review(c *classifier) (*Report, float64) {
 	return r, far
 }
 
-// allowShort lets events be half as long as the examples of each gesture usually are, where the base wants longer ones.
-func (t *teacher) allowShort(f *format.File) {
-	const key = "gesture.min_rows"
-	k := slices.IndexFunc(f.Meta, func(p format.Pair) bool { return p.Key == key })
-	if k < 0 {
-		return
+// loosen changes the constants by which a Spotter finds events, which suit the gestures that the base was trained on: of others it is less sure,
+// and with interruptions. Where the base wants longer events, they may be half as long as the examples of each gesture usually are.
+func (t *teacher) loosen(f *format.File) {
+	change := func(key string, to func(v float64) float64) {
+		k := slices.IndexFunc(f.Meta, func(p format.Pair) bool { return p.Key == "gesture."+key })
+		if k < 0 {
+			return
+		}
+		if v, err := strconv.ParseFloat(f.Meta[k].Value, 64); err == nil {
+			f.Meta[k].Value = strconv.FormatFloat(to(v), 'g', -1, 64)
+		}
 	}
-	least, err := strconv.Atoi(f.Meta[k].Value)
-	if err != nil {
-		return
-	}
+	change("on", func(v float64) float64 { return min(v, surely) })
+	change("off", func(v float64) float64 { return min(v, noticed) })
+	change("hold", func(v float64) float64 { return max(v, math.Round(interrupted*t.rate())) })
 	for _, l := range f.Labels {
 		var rows []int
 		for _, s := range t.all {
@@ -551,10 +569,9 @@ func (t *teacher) allowShort(f *format.File) {
 			}
 		}
 		if slices.Sort(rows); len(rows) > 0 {
-			least = min(least, max(1, rows[len(rows)/2]/2))
+			change("min_rows", func(v float64) float64 { return min(v, float64(max(1, rows[len(rows)/2]/2))) })
 		}
 	}
-	f.Meta[k].Value = strconv.Itoa(least)
 }
 
 // finish appends the head and describes the model.
@@ -582,10 +599,10 @@ func (t *teacher) finish(g *graph, em embedding, c *classifier, o Options) *form
 	f := g.f
 	f.Output = out.Value
 	f.Labels = labels
-	f.Meta = withoutStatistics(f.Meta)
+	f.Meta = withoutStatistics(f.Meta) // a copy
 	if t.stream {
 		f.Meta = append(f.Meta, format.Pair{Key: "gesture.unlike", Value: Unlike})
-		t.allowShort(f)
+		t.loosen(f)
 	}
 	for _, l := range labels {
 		if n := t.examples(l); n > 0 {

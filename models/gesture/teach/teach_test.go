@@ -201,6 +201,12 @@ func TestTeach(t *testing.T) {
 		t.Errorf("labels %q, want %q", f.Labels, want)
 	}
 	checkBlobs(t, m.File(), f)
+	for key, want := range map[string]string{"on": "0.5", "off": "0.2", "hold": "4"} {
+		k := slices.IndexFunc(f.Meta, func(p format.Pair) bool { return p.Key == "gesture."+key })
+		if k < 0 || f.Meta[k].Value != want {
+			t.Errorf("metadata %q, want gesture.%s %s", f.Meta, key, want)
+		}
+	}
 
 	if _, _, err := Teach(taught, turn[:3], Options{}); err == nil || !strings.Contains(err.Error(), "taught before") {
 		t.Errorf("taught again: %v", err)
@@ -231,8 +237,8 @@ func TestGolden(t *testing.T) {
 		file *format.File
 		want string
 	}{
-		{"taught", taught, "254e03f3d20d88b8c98947cb305c2b717745ca65faab05ea9a4327fcf4d8efa8"},
-		{"remembered", remembered(t, m, known).File(), "141138431ddcad3fef0f8f45729b57e78cdebc64426351b33cdde85dae53f04c"},
+		{"taught", taught, "d55ec4f7cca5874c6fdb1dfd4c05d5bc29bc7fdd64d8b97ac7e20d6c8dab964b"},
+		{"remembered", remembered(t, m, known).File(), "def1e13d60a5c8a47df7006d56ee28e21592c67df7c79f510f8a8955d81d762f"},
 	} {
 		b, err := format.Encode(c.file)
 		if err != nil {
@@ -281,6 +287,34 @@ func TestShort(t *testing.T) {
 	}
 	if got := spotted(t, m, flick); count(got, "") != len(flick) {
 		t.Errorf("the model before finds %q afterwards", got)
+	}
+}
+
+// TestSlack: with less slack, more of what was not taught is refused.
+func TestSlack(t *testing.T) {
+	m := streamModel(t)
+	known := examplesOf(t, m, 1, 2, 3, 4)
+	turn := reversed(of(known, "G9"), "turn")
+	var others []Example
+	for _, l := range []string{"G1", "G2", "G4", "G6", "G8"} {
+		others = append(others, swapped(of(known, l), "other")...)
+	}
+	refused := func(slack float64) int {
+		f, _, err := Teach(m, turn[:3], Options{Slack: slack})
+		if err != nil {
+			t.Fatal(err)
+		}
+		taught, err := runtime.New(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return count(spotted(t, taught, others), "")
+	}
+	if strict, lax := refused(2), refused(100); strict <= lax {
+		t.Errorf("%d refused with little slack, %d with much", strict, lax)
+	}
+	if _, _, err := Teach(m, turn[:3], Options{Slack: math.NaN()}); err == nil {
+		t.Error("slack NaN: no error")
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/recur-go/recur/models/gesture"
+	"github.com/recur-go/recur/models/gesture/teach"
 	"github.com/recur-go/recur/runtime"
 )
 
@@ -21,6 +22,7 @@ func main() {
 	against := flag.String("against", "", "count the decisions in which the models of this `folder`, say in float, differ")
 	lessons := flag.String("teach", "", "measure teaching with the models of this `folder`, as tools/train/gesture/heldout.py leaves it")
 	train := flag.String("train", "1-14", "with -teach: `list` of subjects that these models were trained on")
+	slack := flag.Float64("slack", teach.DefaultSlack, "with -teach: `deviations` from the usual at which a movement is like no gesture")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "eval: unexpected argument %q\n", flag.Arg(0))
@@ -28,7 +30,7 @@ func main() {
 	}
 	err := error(nil)
 	if *lessons != "" {
-		err = runTeach(os.Stdout, *lessons, *data, *train, *subjects)
+		err = runTeach(os.Stdout, *lessons, *data, *train, *subjects, *slack)
 	} else {
 		err = run(os.Stdout, *data, *subjects, *models, *against)
 	}

@@ -132,31 +132,38 @@ func (s *score) f1() float64 {
 
 func (s *score) percent(n int) float64 { return 100 * float64(n) / float64(s.gestures) }
 
-// match scores the events of a recording. Both lists are walked in time order: an event matches the earliest true gesture not yet
-// passed that it overlaps by at least half of the shorter of the two, and every true gesture is matched once. So an event out of order,
-// or a second one on the same gesture, is false.
-func match(events, truth []span) score {
-	s := score{gestures: len(truth)}
+// hits gives the true gesture that each event matches, -1 for none. Both lists are walked in time order: an event matches the earliest true
+// gesture not yet passed that it overlaps by at least half of the shorter of the two, and every true gesture is matched once. So an event out of
+// order, or a second one on the same gesture, is false.
+func hits(events, truth []span) []int {
+	out := make([]int, len(events))
 	next := 0
-	for _, e := range events {
-		hit := -1
-		for j := next; j < len(truth) && hit < 0; j++ {
+	for i, e := range events {
+		out[i] = -1
+		for j := next; j < len(truth); j++ {
 			t := truth[j]
 			overlap := min(e.end, t.end) - max(e.first, t.first)
 			if 2*overlap >= min(e.end-e.first, t.end-t.first) {
-				hit = j
+				out[i], next = j, j+1
+				break
 			}
 		}
+	}
+	return out
+}
+
+// match scores the events of a recording.
+func match(events, truth []span) score {
+	s := score{gestures: len(truth)}
+	for i, j := range hits(events, truth) {
 		switch {
-		case hit < 0:
+		case j < 0:
 			s.extra++
-			continue
-		case truth[hit].label == e.label:
+		case truth[j].label == events[i].label:
 			s.right++
 		default:
 			s.wrong++
 		}
-		next = hit + 1
 	}
 	s.missed = s.gestures - s.right - s.wrong
 	return s

@@ -53,6 +53,7 @@ type lesson struct {
 	all     tally // those taught, among all gestures
 	known   tally // those that the model knew, among all gestures
 	stream  score // in whole recordings
+	found   tally // those taught, in whole recordings
 	unheard tally // gestures that the model was not taught, and that it takes for none
 }
 
@@ -76,6 +77,7 @@ type split struct {
 	base    *runtime.Model // with statistics of the gestures that it knows
 	known   []string
 	unknown []string
+	slack   float64
 }
 
 // openSplits opens the models FOLDER/*/stream.recur.
@@ -121,7 +123,7 @@ func openSplit(path, data string, train []int) (*split, error) {
 	}
 	var examples []teach.Example
 	for _, r := range recordings {
-		examples = append(examples, r.examples(m, s.known)...)
+		examples = append(examples, moving(m, r.examples(m, s.known))...)
 	}
 	f, err := teach.Remember(m, examples)
 	if err != nil {
@@ -132,7 +134,7 @@ func openSplit(path, data string, train []int) (*split, error) {
 }
 
 // runTeach measures all splits.
-func runTeach(w io.Writer, folder, data, trained, tested string) error {
+func runTeach(w io.Writer, folder, data, trained, tested string, slack float64) error {
 	train, err := parseSubjects(trained)
 	if err != nil {
 		return err
@@ -147,6 +149,7 @@ func runTeach(w io.Writer, folder, data, trained, tested string) error {
 	}
 	var lessons []lesson
 	for _, s := range splits {
+		s.slack = slack
 		judge, err := load(data, s.base, test)
 		if err != nil {
 			return err
@@ -198,20 +201,21 @@ func (s *split) teach(own []*recording, subject int) (l lesson, err error) {
 func (s *split) taught(recordings []*recording, labels []string) (*runtime.Model, error) {
 	var examples []teach.Example
 	for _, r := range recordings {
-		examples = append(examples, r.examples(s.base, labels)...)
+		examples = append(examples, moving(s.base, r.examples(s.base, labels))...)
 	}
-	examples = slices.DeleteFunc(examples, func(e teach.Example) bool { return !moves(s.base, &e) })
-	f, _, err := teach.Teach(s.base, examples, teach.Options{})
+	f, _, err := teach.Teach(s.base, examples, teach.Options{Slack: s.slack})
 	if err != nil {
 		return nil, err
 	}
 	return runtime.New(f)
 }
 
-// moves reports whether there is a movement in an example: a few spans of the data set lie beside their gestures, and nobody could record them.
-func moves(m *runtime.Model, e *teach.Example) bool {
-	_, at, err := gesture.NetworkInput(m, e.Rows)
-	return err == nil && len(at) >= 8
+// moving are the examples in which there is a movement: a few spans of the data set lie beside their gestures, and nobody could record them.
+func moving(m *runtime.Model, list []teach.Example) []teach.Example {
+	return slices.DeleteFunc(list, func(e teach.Example) bool {
+		_, at, err := gesture.NetworkInput(m, e.Rows)
+		return err != nil || len(at) < 8
+	})
 }
 
 // judge names the gestures of a recording one by one, and finds them in the whole.
@@ -249,6 +253,15 @@ func (s *split) judge(l *lesson, m *runtime.Model, r *recording) error {
 		return err
 	}
 	l.stream.add(match(events, r.truth))
+	found := make([]bool, len(r.truth))
+	for i, j := range hits(events, r.truth) {
+		found[max(j, 0)] = found[max(j, 0)] || j >= 0 && events[i].label == r.truth[j].label
+	}
+	for j, g := range r.truth {
+		if slices.Contains(s.unknown, g.label) {
+			l.found.add(found[j])
+		}
+	}
 	return nil
 }
 
@@ -331,6 +344,7 @@ var columns = []struct {
 	}},
 	{"stream F1", func(l *lesson) float64 { return l.stream.f1() }},
 	{"stream right", func(l *lesson) float64 { return l.stream.percent(l.stream.right) }},
+	{"taught, stream", func(l *lesson) float64 { return l.found.percent() }},
 	{"stream false", func(l *lesson) float64 { return l.stream.percent(l.stream.extra) }},
 	{"untaught refused", func(l *lesson) float64 { return l.unheard.percent() }},
 }

@@ -1,8 +1,8 @@
 """Nets that follow a stream, trained without some of the gestures: what teaching is measured with (docs/teaching.md).
 
     go build -o out/recur ./tools/recur
-    python tools/train/gesture/to_layout.py mobrobot ../shared/data/mobrobot_gestures out/mobrobot
-    python tools/train/gesture/heldout.py --data out/mobrobot --out out/heldout --recur out/recur
+    python tools/train/gesture/to_layout.py finger ../shared/data/mobrobot_gestures out/finger
+    python tools/train/gesture/heldout.py --data out/finger --rate 31.25 --epochs 100 --out out/heldout --recur out/recur
     go run ./tools/gesture/eval -teach out/heldout
 
 Each group of labels that is left out makes OUT/LABELS/stream.recur. A net that is done is kept: started again, it goes on with the next.
@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 import stream
+import streams
 from layout import Data, Part, Span
 from prepare import fit_unit, suspects
 from recur import Recur
@@ -40,13 +41,13 @@ def without(data, labels, odd):
     return out
 
 
-def fit(data, labels, train, validation, folder, recur, seed):
+def fit(data, labels, train, validation, folder, recur, seed, recipe):
     t0 = time.time()
     known = [s for s in data.of({*train, *validation}) if data.labels[s.label] not in labels]
     unit = fit_unit(data, known)
     data = without(data, labels, suspects(data, known, unit))
     spans = data.of(train)
-    net = stream.trained(data, spans, unit, validation, seed, lambda m: print(f"  {m}", flush=True))
+    net = stream.trained(data, spans, unit, validation, seed, lambda m: print(f"  {m}", flush=True), recipe)
     stream.write(net, stream.tuned(net, data, unit, validation), data, spans, unit, folder)
     recur.convert(folder / "model.onnx", folder / "part.recur", "w8a8", folder / "calib.npz")
     (folder / "part.recur").rename(folder / "stream.recur")
@@ -63,20 +64,22 @@ def main():
     ap.add_argument("--data", required=True, help="a data set in the layout that README.md describes")
     ap.add_argument("--out", type=Path, required=True)
     ap.add_argument("--recur", default="recur", help="the program")
+    ap.add_argument("--rate", type=float, help="rows a second that the nets take, in place of the data set's")
+    ap.add_argument("--epochs", type=int, default=streams.Recipe.epochs, help="of training, at least (default: %(default)s)")
     ap.add_argument("--without", default=THIRDS, help="groups of labels, with spaces between them (default: %(default)s)")
     ap.add_argument("--train", type=numbers, default="1-11", help="subjects (default: %(default)s)")
     ap.add_argument("--validation", type=numbers, default="12-14", help="subjects (default: %(default)s)")
     ap.add_argument("--seed", type=int, default=1)
     args = ap.parse_args()
     torch.set_num_threads(1)
-    data, recur = Data(args.data), Recur(args.recur)
+    data, recur = Data(args.data, args.rate), Recur(args.recur)
     for group in args.without.split():
         folder = args.out / group
         if (folder / "stream.recur").exists():
             continue
         folder.mkdir(parents=True, exist_ok=True)
         print(f"without {group}", flush=True)
-        fit(data, group.split(","), args.train, args.validation, folder, recur, args.seed)
+        fit(data, group.split(","), args.train, args.validation, folder, recur, args.seed, streams.Recipe(epochs=args.epochs))
 
 
 if __name__ == "__main__":
