@@ -331,6 +331,7 @@ const (
 	mostly   = 0.6 // of an example, share in which it goes on, or it is not seen
 
 	interrupted = 0.128 // s without a gesture that do not end it
+	awake       = 1.0   // s of rest that the network sees, so that what it summed up of a gesture fades before the next
 )
 
 func (t *teacher) embedAll(g *graph, em embedding) error {
@@ -558,6 +559,7 @@ func (t *teacher) loosen(f *format.File) {
 			f.Meta[k].Value = strconv.FormatFloat(to(v), 'g', -1, 64)
 		}
 	}
+	change("gate_rows", func(v float64) float64 { return max(v, math.Round(awake*t.rate())) })
 	change("on", func(v float64) float64 { return min(v, surely) })
 	change("off", func(v float64) float64 { return min(v, noticed) })
 	change("hold", func(v float64) float64 { return max(v, math.Round(interrupted*t.rate())) })
