@@ -4,8 +4,12 @@
     python tools/train/mot/evaluate.py --data ../shared/data/mot15 --split train --json out/kalman.json -- out/mot -motion kalman
 
 What follows -- is the command, to which "-in FILE -out FILE -image 1920x1080" is added, with the sequence's files and size.
+Detections whose scores are on another scale are divided:
+
+    python tools/train/mot/evaluate.py --data ../shared/data/mot15 --split train --detections det_public --scale 150 -- out/mot -good 0.3
+
 With {in} in it, {in}, {out}, {width}, {height} and {rate} are filled in and nothing is added. {name} is filled in always. Splits: train is the five sequences on
-which everything is chosen, test the other six. MOTA, MOTP, IDF1 and HOTA are in percent.
+which everything is chosen, test the other six, all both; of them those that the folder of detections has. MOTA, MOTP, IDF1 and HOTA are in percent.
 """
 import argparse
 import contextlib
@@ -107,6 +111,22 @@ def run(command, seq, source, target):
         raise RuntimeError(f"{' '.join(line)}: {done.stderr.strip()}")
 
 
+def track(command, data_root, detections, scale, sequences, folder):
+    """Runs the command on each sequence; the results go to the folder. Scores are divided by scale and kept within 0 and 1, unless it is 0."""
+    with tempfile.TemporaryDirectory() as tmp:
+        for seq in sequences:
+            source = data_root / detections / f"{seq.name}.txt"
+            if scale:
+                source = Path(tmp) / "det.txt"
+                data.write_detections(source, np.column_stack([seq.det[:, :5], np.clip(seq.det[:, 5] / scale, 0, 1)]))
+            run(command, seq, source, folder / f"{seq.name}.txt")
+
+
+def sequences_of(data_root, split, detections):
+    names = {"train": data.TRAIN, "test": data.TEST, "all": data.TRAIN + data.TEST}[split]
+    return [data.Sequence(data_root, n, detections) for n in names if (data_root / detections / f"{n}.txt").exists()]
+
+
 def table(results):
     names = [c for c, *_ in COLUMNS if c in next(iter(results.values()))]
     rows = [["sequence", *names]]
@@ -118,18 +138,18 @@ def table(results):
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("--data", type=Path, required=True, help="folder with gt, det_frcnn and seqinfo")
-    ap.add_argument("--split", choices=["train", "test"], default="train")
+    ap.add_argument("--split", choices=["train", "test", "all"], default="train")
     ap.add_argument("--detections", default="det_frcnn", help="folder of detections within the data")
+    ap.add_argument("--scale", type=float, default=0, help="divide the scores by this, and keep them within 0 and 1")
     ap.add_argument("--json", type=Path, help="also write the numbers to this file")
     ap.add_argument("--keep", type=Path, help="write the tracker's results to this folder")
     ap.add_argument("command", nargs="+", help="after --: the tracker's command")
     args = ap.parse_args()
-    sequences = [data.Sequence(args.data, name, args.detections) for name in (data.TRAIN if args.split == "train" else data.TEST)]
+    sequences = sequences_of(args.data, args.split, args.detections)
     with tempfile.TemporaryDirectory() as tmp:
         folder = args.keep or Path(tmp) / "results"
         folder.mkdir(parents=True, exist_ok=True)
-        for seq in sequences:
-            run(args.command, seq, args.data / args.detections / f"{seq.name}.txt", folder / f"{seq.name}.txt")
+        track(args.command, args.data, args.detections, args.scale, sequences, folder)
         results = Measure(args.data, sequences)(folder)
     print(table(results))
     if args.json:

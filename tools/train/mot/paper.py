@@ -31,6 +31,23 @@ class Motion(nn.Module):
         self.i2h_pred, self.h2h_pred, self.state_xstar = nn.Linear(4, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, 4)
         self.det_inp, self.h2h_upd, self.state_x = nn.Linear(4, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, 4)
         self.ter_ex, self.ter_lab, self.ter_out = nn.Linear(1, hidden), nn.Linear(2, hidden), nn.Linear(hidden, 1)
+        self.start()
+
+    @torch.no_grad()
+    def start(self, alpha=0.6, beta=0.2, bound=0.08):
+        """Weights with which the layers, nearly linear for so small numbers, are an alpha-beta filter: what training starts from."""
+        one, none = torch.eye(4), torch.zeros(4, 4)
+        before, after = (torch.empty(self.hidden, 8).uniform_(-bound, bound) for _ in range(2))  # h* and h' of box and velocity
+        unbefore, unafter = torch.linalg.pinv(before), torch.linalg.pinv(after)
+        gain = torch.cat([alpha * one, beta * one])
+        for layer, weight in ((self.i2h_pred, before[:, :4]),
+                              (self.h2h_pred, before @ torch.cat([torch.cat([none, one], 1)] * 2) @ unafter),
+                              (self.state_xstar, unbefore[:4]),
+                              (self.det_inp, after @ gain),
+                              (self.h2h_upd, after @ (torch.eye(8) - torch.cat([gain, torch.zeros(8, 4)], 1)) @ unbefore),
+                              (self.state_x, unafter[:4])):
+            layer.weight.copy_(weight)
+            layer.bias.zero_()
 
     def forward(self, x, z, a, e, h):
         """x, z: [B, 4], a: [B, 2], e: [B, 1], h: [B, H] -> x*, x', e' (logit), h'"""
@@ -62,7 +79,8 @@ def train_motion(stats, steps, seed, size, length, lr):
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
     net = Motion()
-    opt = torch.optim.RMSprop(net.parameters(), lr=lr, alpha=0.97)
+    opt = torch.optim.RMSprop([{"params": [p for k, p in net.named_parameters() if k.startswith("ter_") == existence], "lr": 100 * lr if existence else lr}
+                               for existence in (False, True)], alpha=0.97)
     sched = torch.optim.lr_scheduler.LambdaLR(opt, lambda s: min(1, (s + 1) / 100) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * s / steps))))
     kappa, lam, nu, xi = 1, 1, 0.5, 1
     sums, t0 = np.zeros(4), time.time()
@@ -70,15 +88,18 @@ def train_motion(stats, steps, seed, size, length, lr):
         truth, exists, z, a = map(torch.from_numpy, synth.batch(rng, stats, size, length))
         x, e, h = z[0], torch.full((size, 1), 0.5), torch.zeros(size, net.hidden)
         terms = torch.zeros(4)
-        for t in range(length):
+        reset = rng.random() < 0.5  # as the published loop does; ours does not
+        for t in range(1, length):
+            if reset and t % 10 == 0:
+                h = torch.zeros_like(h)
             star, x, logit, h = net(x, z[t], a[t], e, h)
             alive = exists[t][:, None]
             now = torch.sigmoid(logit)
             terms = terms + torch.stack([
-                (alive * (x - truth[t]) ** 2).mean(), (alive * (star - truth[t]) ** 2).mean() if t else x.new_zeros(()),
+                (alive * (x - truth[t]) ** 2).mean(), (alive * (star - truth[t]) ** 2).mean(),
                 nn.functional.binary_cross_entropy_with_logits(logit, alive), ((now - e) ** 2).mean()])
             e = now
-        terms = terms / length
+        terms = terms / (length - 1)
         loss = kappa * terms[0] + lam * terms[1] + nu * terms[2] + xi * terms[3]
         opt.zero_grad()
         loss.backward()
@@ -163,7 +184,7 @@ def main():
     ap.add_argument("net", choices=["motion", "association"])
     ap.add_argument("--data", required=True, help="folder with gt, det_frcnn and seqinfo")
     ap.add_argument("--out", type=Path, required=True, help="folder for model.pt")
-    ap.add_argument("--steps", type=int, help="5000 for motion, 6000 for association unless given")
+    ap.add_argument("--steps", type=int, help="3600 for motion, 6000 for association unless given")
     ap.add_argument("--hidden", type=int, default=128, help="units of the association's two layers (the paper has 500)")
     ap.add_argument("--seed", type=int, default=1)
     args = ap.parse_args()
@@ -171,7 +192,7 @@ def main():
     stats = synth.Statistics([data.Sequence(args.data, name) for name in data.TRAIN])
     args.out.mkdir(parents=True, exist_ok=True)
     if args.net == "motion":
-        net = train_motion(stats, args.steps or 5000, args.seed, 48, 20, 3e-4)
+        net = train_motion(stats, args.steps or 3600, args.seed, 48, 20, 1e-5)
     else:
         net = train_association(stats, args.steps or 6000, args.seed, 64, args.hidden, 2, 20, 2e-3)
     torch.save({"state": net.state_dict(), "net": args.net, "hidden": net.hidden, "torch": str(torch.__version__), "seed": args.seed}, args.out / "model.pt")

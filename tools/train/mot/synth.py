@@ -62,15 +62,16 @@ class Statistics:
         return x
 
 
-def batch(rng, stats, count, length, noise=0.01, miss=0.15, false=0.1, real=0.5):
-    """Training data of the motion net for one target each: truth [T, B, 4], exists [T, B], z [T, B, 4], a [T, B, 2]."""
+def batch(rng, stats, count, length, noise=(0.11, 0.05, 0.2, 0.1), miss=0.15, false=0.1, real=0.5):
+    """Training data of the motion net for one target each: truth [T, B, 4], exists [T, B], z [T, B, 4], a [T, B, 2]. noise is how far
+    the detections of the training sequences deviate, in widths and heights of the box."""
     truth, exists = np.zeros((length, count, 4)), np.zeros((length, count))
     z, a = np.zeros((length, count, 4)), np.zeros((length, count, 2))
     for b in range(count):
         truth[:, b] = stats.real_track(rng, length) if rng.random() < real else stats.track(rng, length)
-        death = length if rng.random() < 0.5 else rng.integers(2, length + 1)
+        death = length if rng.random() < 0.5 else rng.integers(0, length + 1)  # 0: a false detection
         exists[:death, b] = 1
-        level = noise * rng.uniform(0.1, 1) * np.sqrt(np.clip((truth[:, b, 3:4] + 0.5) / 0.3, 0.05, 1))
+        level = rng.uniform(0.2, 1) * np.array(noise) * np.maximum(truth[:, b, [2, 3, 2, 3]] + 0.5, 0.01)
         z[:, b] = truth[:, b] + level * rng.standard_normal((length, 4))
         rate = rng.uniform(0, 2 * miss)
         unseen = rng.random(length) < rate
@@ -81,7 +82,7 @@ def batch(rng, stats, count, length, noise=0.01, miss=0.15, false=0.1, real=0.5)
             unseen[at:at + n] = True
         unseen |= (np.arange(length) >= death) & (rng.random(length) > false)
         z[unseen, b] = rng.uniform(-0.5, 0.5, (unseen.sum(), 4))
-        sure = 1 - np.abs(0.01 * rng.standard_normal(length))
+        sure = 1 - np.abs(0.002 * rng.standard_normal(length))
         a[:, b, 0] = np.where(unseen, 1 - sure, sure)
         a[:, b, 1] = 1 - a[:, b, 0]
     return [v.astype(np.float32) for v in (truth, exists, z, a)]

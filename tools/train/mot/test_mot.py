@@ -179,21 +179,37 @@ class Nets(Made):
         for u, v in zip(a[:3], b[:3]):
             self.assertTrue(torch.equal(u[active], v[active]))
 
+    def test_the_papers_net_starts_as_an_alpha_beta_filter(self):
+        truth, exists, z, a = map(torch.from_numpy, synth.batch(np.random.default_rng(5), synth.Statistics([self.seq]), 16, 10))
+        torch.manual_seed(0)
+        net = paper.Motion()
+        x, h, e = z[0], torch.zeros(16, net.hidden), torch.full((16, 1), 0.5)
+        want, speed = z[0], torch.zeros(16, 4)
+        with torch.no_grad():
+            for t in range(1, 10):
+                star, x, _, h = net(x, z[t], a[t], e, h)
+                predicted = want + speed
+                off = a[t, :, :1] * (z[t] - predicted)
+                want, speed = predicted + 0.6 * off, speed + 0.2 * off
+                for got, filtered in ((star, predicted), (x, want)):
+                    self.assertLess((got - filtered).abs().max(), 0.01)
+
     def test_the_papers_net_learns(self):
         stats = synth.Statistics([self.seq])
-        truth, exists, z, a = map(torch.from_numpy, synth.batch(np.random.default_rng(5), stats, 16, 10))
+        truth, exists, z, a = map(torch.from_numpy, synth.batch(np.random.default_rng(5), stats, 64, 10))
 
         def error(net):
-            x, h, e = z[0], torch.zeros(16, net.hidden), torch.full((16, 1), 0.5)
+            x, h, e, total = z[0], torch.zeros(64, net.hidden), torch.full((64, 1), 0.5), 0
             with torch.no_grad():
-                for t in range(10):
+                for t in range(1, 10):
                     _, x, logit, h = net(x, z[t], a[t], e, h)
                     e = torch.sigmoid(logit)
-            return ((x - truth[-1]) ** 2)[exists[-1] > 0].mean()
+                    total += torch.nn.functional.binary_cross_entropy_with_logits(logit, exists[t][:, None])
+            return total
 
         torch.manual_seed(0)
         fresh = paper.Motion()
-        self.assertLess(error(paper.train_motion(stats, 60, 0, 16, 10, 1e-3)), 0.5 * error(fresh))
+        self.assertLess(error(paper.train_motion(stats, 150, 0, 16, 10, 1e-5)), 0.8 * error(fresh))
 
     def test_kalman_finds_the_speed(self):
         z = np.column_stack([np.arange(40) * 3.0, np.full(40, 50.0), np.full(40, 30.0), np.full(40, 80.0)])
