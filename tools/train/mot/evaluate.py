@@ -2,12 +2,9 @@
 
     python tools/train/mot/evaluate.py --data ../shared/data/mot15 --split test -- out/mot -motion kalman
     python tools/train/mot/evaluate.py --data ../shared/data/mot15 --split train --json out/kalman.json -- out/mot -motion kalman
-
-What follows -- is the command, to which "-in FILE -out FILE -image 1920x1080" is added, with the sequence's files and size.
-Detections whose scores are on another scale are divided:
-
     python tools/train/mot/evaluate.py --data ../shared/data/mot15 --split train --detections det_public --scale 150 -- out/mot -good 0.3
 
+What follows -- is the command, to which "-in FILE -out FILE -image 1920x1080" is added, with the sequence's files and size.
 With {in} in it, {in}, {out}, {width}, {height} and {rate} are filled in and nothing is added. {name} is filled in always. Splits: train is the five sequences on
 which everything is chosen, test the other six, all both; of them those that the folder of detections has. MOTA, MOTP, IDF1 and HOTA are in percent.
 """
@@ -124,7 +121,10 @@ def track(command, data_root, detections, scale, sequences, folder):
 
 def sequences_of(data_root, split, detections):
     names = {"train": data.TRAIN, "test": data.TEST, "all": data.TRAIN + data.TEST}[split]
-    return [data.Sequence(data_root, n, detections) for n in names if (data_root / detections / f"{n}.txt").exists()]
+    found = [data.Sequence(data_root, n, detections) for n in names if (data_root / detections / f"{n}.txt").exists()]
+    if not found:
+        raise SystemExit(f"no detections of the split {split} in {data_root / detections}")
+    return found
 
 
 def table(results):

@@ -79,6 +79,7 @@ def train_motion(stats, steps, seed, size, length, lr):
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
     net = Motion()
+    # Existence starts at random and stands alone; what the rest has to learn is less than RMSprop's noise at such a rate.
     opt = torch.optim.RMSprop([{"params": [p for k, p in net.named_parameters() if k.startswith("ter_") == existence], "lr": 100 * lr if existence else lr}
                                for existence in (False, True)], alpha=0.97)
     sched = torch.optim.lr_scheduler.LambdaLR(opt, lambda s: min(1, (s + 1) / 100) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * s / steps))))
