@@ -10,7 +10,7 @@ type target struct {
 	last  Box     // the detection before z
 	pred  Box     // where the filter expects it
 	held  Box     // where the filter has it
-	sigma shift   // standard deviations of the next detection's distance from pred
+	sigma shift   // how far off pred the next detection may be: docs/mot.md
 	exist float64 // probability that it exists
 	dead  bool
 

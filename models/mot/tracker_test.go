@@ -155,6 +155,98 @@ func TestOutside(t *testing.T) {
 	}
 }
 
+// steady is a filter that leaves targets where they were seen, and finds all of them as probable.
+type steady struct{ exist float64 }
+
+func (f *steady) predict(ts []target, slots []int) {
+	for _, i := range slots {
+		ts[i].pred, ts[i].sigma = ts[i].held, shift{1, 1, 1, 1}
+	}
+}
+
+func (f *steady) replay([]target, []int) error { return nil }
+
+func (f *steady) update(ts []target, slots []int, _ *surroundings) error {
+	for _, i := range slots {
+		if ts[i].exist = f.exist; ts[i].seen {
+			ts[i].held = ts[i].z
+		}
+	}
+	return nil
+}
+
+func (f *steady) save(int) error { return nil }
+
+// TestLives plays what becomes of a target under each setting of births, deaths and reports. A frame is the existence that the filter finds, and
+// where objects are.
+func TestLives(t *testing.T) {
+	type frame struct {
+		exist float64
+		x     []float64
+		want  []int
+	}
+	at0, at1 := []float64{0}, []int{1}
+	for _, c := range []struct {
+		name, override string
+		frames         []frame
+	}{
+		{"confirmed from an existence on", `{"birth_min_exist":0.5}`, []frame{{0.4, at0, nil}, {0.5, at0, at1}, {0.4, at0, at1}}},
+		{"kept from an existence on", `{"keep_min_exist":0.5}`, []frame{{0.6, at0, at1}, {0.4, at0, nil}, {0.5, at0, at1}}},
+		{"reported while unseen", `{"max_age":5,"report_gap":2}`, []frame{{1, at0, at1}, {1, nil, at1}, {1, nil, at1}, {1, nil, nil}, {1, at0, at1}}},
+		{"if it exists", `{"max_age":5,"report_gap":5,"report_min_exist":0.5}`, []frame{{0.4, at0, at1}, {0.5, nil, at1}, {0.4, nil, nil}, {0.4, at0, at1}}},
+		{"ends with its existence", `{"max_age":5,"min_exist":0.5}`, []frame{{0.4, at0, at1}, {0.5, nil, nil}, {1, at0, at1}, {0.4, nil, nil}, {1, at0, []int{2}}}},
+		{"unconfirmed, ends sooner", `{"max_age":5,"tentative_max_age":1,"min_hits":1}`,
+			[]frame{{1, at0, nil}, {1, nil, nil}, {1, at0, at1}, {1, nil, nil}, {1, nil, nil}, {1, at0, at1}, {1, []float64{0, 300}, at1}, {1, at0, at1}, {1, at0, at1},
+				{1, []float64{0, 300}, at1}, {1, []float64{0, 300}, []int{1, 2}}}},
+		{"outside, ends later", `{"max_age":9,"width":640,"height":480,"max_outside":0.5,"outside_max_age":2}`,
+			[]frame{{1, []float64{630}, at1}, {1, nil, nil}, {1, nil, nil}, {1, []float64{630}, at1}, {1, nil, nil}, {1, nil, nil}, {1, nil, nil}, {1, []float64{630}, []int{2}}}},
+		{"of two in one place, the longer seen stays", `{"max_age":9,"duplicate_iou":0.5}`,
+			[]frame{{1, []float64{0}, at1}, {1, []float64{0, 100}, []int{1, 2}}, {1, []float64{0, 80}, []int{1, 2}}, {1, []float64{0, 60}, []int{1, 2}}, {1, []float64{0, 40}, []int{1, 2}},
+				{1, []float64{0, 20}, []int{1, 2}}, {1, []float64{0, 5}, []int{1}}}},
+		{"the longer seen, not the older", `{"max_age":9,"min_iou":0.2,"duplicate_iou":0.5}`,
+			[]frame{{1, []float64{0, 20}, []int{1, 2}}, {1, []float64{20}, []int{2}}, {1, []float64{20}, []int{2}}, {1, []float64{12}, []int{2}}, {1, []float64{0}, []int{2}}}},
+		{"births from a score on", `{"birth_score":0.91}`, []frame{{1, at0, nil}, {1, at0, nil}}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			tracker := newTracker(t, `{"min_hits":0,"streak":false,"early":false}`)
+			if err := tracker.config.Override([]byte(c.override)); err != nil {
+				t.Fatal(err)
+			}
+			filter := &steady{}
+			tracker.filter = filter
+			for _, f := range c.frames {
+				filter.exist = f.exist
+				var found []Detection
+				for _, x := range f.x {
+					found = append(found, at(x, 100))
+				}
+				expect(t, ids(t, tracker, found...), f.want...)
+			}
+		})
+	}
+}
+
+// TestScene moves the camera under three people, of whom the detector is sure of two, who tell how it moved, or of one, who does not.
+func TestScene(t *testing.T) {
+	for _, seen := range [][]float64{{0, 200}, {0}} {
+		tracker := newTracker(t, `{"min_hits":0,"streak":false,"early":false,"max_age":9,"scene":true,"low_stage":true,"low_min_iou":0.9,"low_max_gap":9,"high_score":0.5}`)
+		tracker.filter = &steady{1}
+		ids(t, tracker, at(0, 100), at(200, 100), at(400, 100))
+		var found []Detection
+		for _, x := range seen {
+			found = append(found, at(x+10, 100))
+		}
+		weak := at(410, 100)
+		weak.Score = 0.3
+		if _, err := tracker.Update(append(found, weak)); err != nil {
+			t.Fatal(err)
+		}
+		if g := &tracker.targets[tracker.live[2]]; g.seen != (len(seen) == 2) {
+			t.Errorf("%d seen: the hidden one was found: %v", len(seen), g.seen)
+		}
+	}
+}
+
 func TestLimits(t *testing.T) {
 	tracker := newTracker(t, `{"max_targets":3}`)
 	expect(t, ids(t, tracker, at(0, 0), at(100, 0), at(200, 0), at(300, 0)), 1, 2, 3)
